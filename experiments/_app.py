@@ -1,0 +1,131 @@
+"""What every command shares: flags, one-sentence errors, JAX set-up, printed settings and paths.
+
+Heavy imports stay inside functions so that `--help` answers at once.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A mistake of the user's that one sentence explains; `run` prints it and exits with code 2."""
+
+
+def default_cache_dir() -> str:
+    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder."""
+    import platformdirs
+
+    return os.environ.get("STFER_CACHE_DIR") or platformdirs.user_cache_dir("stfer")
+
+
+def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None]) -> None:
+    """Run a command: define its flags, parse, call `main`, map errors to one sentence and an exit code.
+
+    Exit codes: 0 done; 2 a bad flag, input or file; 130 interrupted. `--debug` lets the traceback through.
+    """
+    define_flags()
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+    def guarded(argv: list[str]) -> int:
+        if len(argv) > 1:
+            _fail(f"unexpected argument {argv[1]!r}; flags are written --name=value")
+            return USAGE_ERROR
+        try:
+            return main(argv) or 0
+        except KeyboardInterrupt:
+            _fail("interrupted; the same command goes on where it was")
+            return INTERRUPTED
+        except (UserError, ValueError, OSError, ImportError) as error:
+            if FLAGS.debug:
+                raise
+            _fail(_sentence(error))
+            return USAGE_ERROR
+
+    # absl prints a usage error with the whole help; one sentence is what a person needs.
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return flags.FLAGS(argv, known_only=False)
+        except flags.Error as error:
+            _fail(f"{error}; --help lists the flags")
+            sys.exit(USAGE_ERROR)
+
+    with contextlib.suppress(BrokenPipeError):
+        app.run(guarded, flags_parser=_with_help(parse))
+
+
+def _with_help(parse: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
+    def parser(argv: list[str]) -> list[str]:
+        if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
+            main_module = sys.modules["__main__"]
+            sys.stdout.write((main_module.__doc__ or "").strip() + "\n\nFlags:\n")
+            sys.stdout.write(FLAGS.module_help(main_module) or _help_of_defined())
+            sys.stdout.write("\n")
+            sys.exit(0)
+        return parse(argv)
+
+    return parser
+
+
+def _help_of_defined() -> str:
+    """Help for the flags that our own modules define (absl's own flags are noise to a reader)."""
+    parts = [
+        FLAGS.module_help(name)
+        for name in FLAGS.flags_by_module_dict()
+        if name.startswith(("experiments", "__main__")) or "experiments" in name
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        names = " -> ".join(str(n) for n in (error.filename, error.filename2) if n is not None)
+        return f"{names}: {error.strerror}" if names else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(sentence: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {sentence}\n")
+
+
+def print_settings(title: str, settings: Mapping[str, object]) -> None:
+    """Print a command's resolved settings, one a line, before it starts working."""
+    width = max(map(len, settings), default=0)
+    print(title)
+    for name, value in settings.items():
+        print(f"  {name:<{width}}  {value}")
+    sys.stdout.flush()
+
+
+def print_paths(paths: Iterable[str | Path]) -> None:
+    """Print the paths that a command wrote, as its last lines."""
+    print("Wrote")
+    for path in paths:
+        print(f"  {path}")
+    sys.stdout.flush()
+
+
+def set_up_jax(cache_dir: str | Path, compilation_cache: bool = True) -> None:
+    """Configure JAX for a command: the persistent compilation cache under `cache_dir/xla`.
+
+    Call before the first computation. Compiled programs are keyed by JAX version, backend and program.
+    """
+    import jax
+
+    if compilation_cache:
+        folder = Path(cache_dir) / "xla"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return  # A read-only home costs compile time, nothing else.
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

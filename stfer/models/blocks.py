@@ -1,0 +1,174 @@
+"""The blocks that all six architectures share (paper, section IV-A and Figure 4; widths of Table I).
+
+A block is convolution, ReLU, batch normalisation, pooling, in this order. Each returns `(features, endpoints)`.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stfer.models.convolution import Convolution
+from stfer.models.normalization import BatchNorm
+from stfer.models.pooling import max_pool
+
+TOWER_AXIS = "tower"
+Endpoints = dict[str, jax.Array]
+
+
+def smallest_size() -> int:
+    """The fewest pixels a side that leave one pixel after block 3 (128)."""
+    size = 1 * 2 + 3 * 2  # block 3: pool 2x2, three convolutions 3x3
+    size = size * 2 + 4  # block 2: pool 2x2, convolution 5x5
+    size = size * 2  # block 1: pool 2x2
+    return (size - 1) * 3 + 11  # block 1: convolution 11x11, stride 3
+
+
+class Architecture(nn.Module):
+    """The fields that every architecture has; an architecture adds `frames` and its wiring.
+
+    Fields:
+      num_classes: length of the logits.
+      dtype: type of the computation; parameters, batch statistics and logits are float32.
+      axis_name: a mapped axis (`jax.pmap`, `jax.shard_map`) over which batch statistics are joint, or None.
+      block1_features, block2_features, block3_features, head_features: widths. The paper's text, which its Table I
+        contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
+    """
+
+    num_classes: int = 6
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+    block1_features: int = 96
+    block2_features: int = 256
+    block3_features: Sequence[int] = (384, 384, 256)
+    head_features: Sequence[int] = (4096, 4096)
+
+    def check_clips(self, clips: jax.Array) -> None:
+        """Raise ValueError unless clips are [batch, frames, height, width, channel] and large enough."""
+        name = type(self).__name__
+        if clips.ndim != 5:
+            raise ValueError(
+                f"{name} takes clips [batch, time, height, width, channel], not an array of shape {clips.shape}"
+            )
+        if clips.shape[1] != self.frames:
+            raise ValueError(f"{name} takes clips of {self.frames} frames, not {clips.shape[1]}")
+        if min(clips.shape[2:4]) < smallest_size():
+            raise ValueError(
+                f"{name} takes frames of at least {smallest_size()}x{smallest_size()} pixels, not"
+                f" {clips.shape[2]}x{clips.shape[3]}"
+            )
+
+
+class Block(nn.Module):
+    """One convolution with ReLU, batch normalisation, 2x2 max pooling (blocks 1 and 2)."""
+
+    features: int
+    kernel_size: Sequence[int]
+    stride: int = 1
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+    shared: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, Endpoints]:
+        """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
+        out = {}
+        x = out["conv"] = Convolution(
+            self.features, self.kernel_size, self.stride, self.dtype, name="conv"
+        )(x)
+        x = out["bn"] = BatchNorm(
+            axis_names=(TOWER_AXIS,) if self.shared else (),
+            device_axis=self.axis_name,
+            dtype=self.dtype,
+            name="bn",
+        )(x, train, mask)
+        x = out["pool"] = max_pool(x)
+        return x, out
+
+
+class Block3(nn.Module):
+    """Three 3x3 convolutions with ReLU, one 2x2 max pooling, flattened."""
+
+    features: Sequence[int] = (384, 384, 256)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
+        """Map [batch, height, width, in] to [batch, height * width * features[-1]]."""
+        out = {}
+        for number, features in enumerate(self.features, start=1):
+            name = f"conv{number}"
+            x = out[name] = Convolution(features, (3, 3), dtype=self.dtype, name=name)(x)
+        x = out["pool"] = max_pool(x)
+        x = out["flatten"] = x.reshape(x.shape[0], -1)
+        return x, out
+
+
+class Tower(nn.Module):
+    """Blocks 1, 2 and 3: what a single frame, a stack of frames or each of several frames goes through."""
+
+    block1_features: int
+    block2_features: int
+    block3_features: Sequence[int]
+    dtype: jnp.dtype
+    axis_name: str | None
+    shared: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, Endpoints]:
+        """Map [batch, height, width, in] to [batch, features]."""
+        common = {"dtype": self.dtype, "axis_name": self.axis_name, "shared": self.shared}
+        x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, mask, train)
+        x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, mask, train)
+        x, out3 = Block3(self.block3_features, self.dtype, name="block3")(x)
+        return x, named(block1=out1, block2=out2, block3=out3)
+
+
+class Head(nn.Module):
+    """Dense layers with ReLU, then the logits."""
+
+    num_classes: int
+    features: Sequence[int] = (4096, 4096)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
+        """Map [batch, in] to float32 logits [batch, num_classes]."""
+        out = {}
+        for number, features in enumerate(self.features, start=1):
+            name = f"dense{number}"
+            x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
+        return dense(self.num_classes, jnp.float32, "logits")(x), out
+
+
+def dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
+    """A dense layer with Keras' initial values: Glorot uniform kernel, zero bias."""
+    return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
+
+
+def shared_towers(module: type[nn.Module]) -> type[nn.Module]:
+    """Lift a block or tower to run on [tower, batch, ...] with one set of parameters and batch statistics.
+
+    Features come out as [tower, batch, ...], endpoints as [batch, tower, ...]. Build it with `shared=True`, so that
+    batch statistics are joint over the towers.
+    """
+    return nn.vmap(
+        module,
+        in_axes=(0, None, None),
+        out_axes=(0, 1),
+        variable_axes={"params": None, "batch_stats": None},
+        split_rngs={"params": False},
+        axis_name=TOWER_AXIS,
+    )
+
+
+def named(**groups: Endpoints) -> Endpoints:
+    """Join endpoint dicts, each name prefixed with its group: `named(a={"b": x})` is `{"a/b": x}`."""
+    return {
+        f"{group}/{name}": value for group, out in groups.items() for name, value in out.items()
+    }

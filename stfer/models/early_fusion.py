@@ -1,0 +1,32 @@
+"""Early fusion: ten frames stacked on the channels, then as a single frame (paper, section IV-B, Figure 5)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stfer.models.blocks import Architecture, Endpoints, Head, Tower, named
+
+
+class EarlyFusion(Architecture):
+    """The first convolution sees all frames: 30 channels, frame 0's three colours first."""
+
+    frames: int = 10
+
+    @nn.compact
+    def __call__(
+        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, Endpoints]:
+        """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
+        self.check_clips(clips)
+        stacked = jnp.concatenate([clips[:, time] for time in range(self.frames)], axis=-1)
+        tower = Tower(
+            self.block1_features,
+            self.block2_features,
+            self.block3_features,
+            self.dtype,
+            self.axis_name,
+            name="tower",
+        )
+        x, out = tower(stacked, mask, train)
+        logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
+        return logits, {"stacked": stacked} | out | named(head=head) | {"logits": logits}

@@ -1,0 +1,95 @@
+"""Recurrent network: each of five frames through blocks 1-3, then a GRU (paper, section IV-D, Figure 10).
+
+The GRU is that of Cho et al. (2014) and Keras 2: the reset gate scales the state before the recurrent product, and
+each gate has one bias. With r, z the reset and update gates, σ the recurrent activation:
+
+    z = σ(x Wz + h Uz + bz)    r = σ(x Wr + h Ur + br)
+    c = tanh(x Wc + (r * h) Uc + bc)    h' = z * h + (1 - z) * c
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stfer.models.blocks import Architecture, Endpoints, Tower, dense, named, shared_towers
+
+
+def hard_sigmoid(x: jax.Array) -> jax.Array:
+    """Keras 2's piecewise linear sigmoid, clip(0.2 x + 0.5, 0, 1) (`jax.nn.hard_sigmoid` has slope 1/6)."""
+    return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+class GRUStep(nn.Module):
+    """One step of the recurrence, from the gates' input products [batch, 3 * units] in the order z, r, c."""
+
+    units: int
+    recurrent_activation: Callable[[jax.Array], jax.Array]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, state: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Map the state [batch, units] and inputs to the next state, which is the output too."""
+        # One orthogonal [units, 3 * units] matrix, as Keras starts it.
+        recurrent = self.param(
+            "recurrent_kernel", nn.initializers.orthogonal(), (self.units, 3 * self.units)
+        ).astype(self.dtype)
+        gates = inputs[:, : 2 * self.units] + state @ recurrent[:, : 2 * self.units]
+        update, reset = jnp.split(self.recurrent_activation(gates), 2, axis=-1)
+        candidate = jnp.tanh(
+            inputs[:, 2 * self.units :] + (reset * state) @ recurrent[:, 2 * self.units :]
+        )
+        state = update * state + (1 - update) * candidate
+        return state, state
+
+
+class GRU(nn.Module):
+    """A gated recurrent unit over [time, batch, in] that starts at zero and returns every state."""
+
+    units: int
+    recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map [time, batch, in] to [time, batch, units]."""
+        # The input products of all steps at once; the loop is left with the recurrent ones.
+        inputs = dense(3 * self.units, self.dtype, "input")(x)
+        scan = nn.scan(GRUStep, variable_broadcast="params", split_rngs={"params": False})
+        step = scan(self.units, self.recurrent_activation, self.dtype, name="step")
+        return step(jnp.zeros((x.shape[1], self.units), self.dtype), inputs)[1]
+
+
+class RNN(Architecture):
+    """Towers shared over the frames, a GRU over their features, logits from its last state.
+
+    Fields:
+      units: width of the GRU.
+      recurrent_activation: the gates' activation; Keras 2's was `hard_sigmoid`, clip(0.2 x + 0.5, 0, 1).
+    """
+
+    frames: int = 5
+    units: int = 5
+    recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
+
+    @nn.compact
+    def __call__(
+        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, Endpoints]:
+        """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
+        self.check_clips(clips)
+        towers = shared_towers(Tower)(
+            self.block1_features,
+            self.block2_features,
+            self.block3_features,
+            self.dtype,
+            self.axis_name,
+            shared=True,
+            name="tower",
+        )
+        x, out = towers(jnp.moveaxis(clips, 1, 0), mask, train)  # [tower, batch, features]
+        gru = GRU(self.units, self.recurrent_activation, self.dtype, name="gru")
+        states = gru(x)
+        logits = dense(self.num_classes, jnp.float32, "logits")(states[-1])
+        return logits, out | named(gru={"states": jnp.moveaxis(states, 0, 1)}) | {"logits": logits}

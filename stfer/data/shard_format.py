@@ -1,0 +1,213 @@
+"""The shard folder's format: what its header, its table and its frame files must look like.
+
+A folder holds `header.json`, `sequences.csv` (one row a sequence) and `frames-00000.npy`, ... (uint8
+[frames, size, size, 3], RGB, NumPy's own format without pickle, so that they memory-map). Everything in
+the folder is named in the header with its SHA-256. A folder can come from anywhere, so nothing in it is
+believed before it is checked: names are plain file names, files are regular files inside the folder,
+and shapes must agree with file sizes.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+HEADER = "header.json"
+TABLE = "sequences.csv"
+TABLE_COLUMNS = ("sequence", "subject", "label", "file", "offset", "frames")
+MAX_SIZE = 4096
+MAX_TEXT_BYTES = 256 << 20
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FIELDS = {
+    "name": str,
+    "population": str,
+    "size": int,
+    "classes": list,
+    "crop": dict,
+    "settings": dict,
+    "versions": dict,
+    "counts": dict,
+    "checksum": str,
+    "files": dict,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence of the table: where its frames lie."""
+
+    sequence: str
+    subject: str
+    label: str
+    file: str
+    offset: int
+    frames: int
+
+
+def content_checksum(files: dict[str, str], classes: list[str], size: int, crop: dict) -> str:
+    """SHA-256 over what a model can see: frames, table, class order and crop settings."""
+    seen = {name: sha for name, sha in files.items() if name == TABLE or name.endswith(".npy")}
+    content = {"files": seen, "classes": list(classes), "size": size, "crop": crop}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file. hashlib releases the GIL, so threads hash several files at once."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Read and check `header.json`.
+
+    Raises:
+        FileNotFoundError: the folder or its header is missing.
+        ValueError: the header is not one of this format; the sentence says which field.
+    """
+    path = folder / HEADER
+    if not folder.is_dir() or not os.path.lexists(path):
+        raise FileNotFoundError(
+            f"{folder} is no shard folder (it has no {HEADER}); `python -m experiments.preprocess` makes one"
+        )
+    try:
+        header = json.loads(_read_text(folder, HEADER))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: not JSON ({error})") from None
+    if not isinstance(header, dict) or not _is_int(header.get("format")):
+        raise ValueError(f"{path} is no shard header: the field 'format' is missing")
+    if header["format"] > FORMAT:
+        raise ValueError(
+            f"{folder} has shard format {header['format']}, this stfer reads up to {FORMAT}: upgrade stfer"
+        )
+    if header["format"] != FORMAT:
+        raise ValueError(f"{path}: 'format' is {header['format']}, and formats count from 1")
+    for field, kind in _FIELDS.items():
+        if not isinstance(header.get(field), kind) or isinstance(header.get(field), bool):
+            raise ValueError(f"{path} is damaged: {field!r} is missing or no {kind.__name__}")
+    if not 1 <= header["size"] <= MAX_SIZE:
+        raise ValueError(
+            f"{path}: 'size' is {header['size']}, and frames have 1 to {MAX_SIZE} pixels"
+        )
+    classes = header["classes"]
+    if (
+        not classes
+        or not all(isinstance(c, str) and c for c in classes)
+        or len(set(classes)) < len(classes)
+    ):
+        raise ValueError(f"{path}: 'classes' must be different names, not {str(classes)[:200]}")
+    _check_files(path, header)
+    return header
+
+
+def _check_files(path: Path, header: dict[str, Any]) -> None:
+    for name, sha in header["files"].items():
+        if not _PLAIN_NAME.fullmatch(name) or name == HEADER:
+            raise ValueError(f"{path} is refused: {name[:200]!r} is no plain file name")
+        if not isinstance(sha, str) or not _SHA256.fullmatch(sha):
+            raise ValueError(f"{path} is damaged: the checksum of {name} is no SHA-256")
+    if TABLE not in header["files"]:
+        raise ValueError(f"{path} is damaged: it lists no {TABLE}")
+    expected = content_checksum(header["files"], header["classes"], header["size"], header["crop"])
+    if header["checksum"] != expected:
+        raise ValueError(f"{path} was changed: its fields no longer agree with its 'checksum'")
+
+
+def check_file(folder: Path, name: str) -> os.stat_result:
+    """Raise unless `name` is a regular file in `folder` itself (a link could point anywhere)."""
+    path = folder / name
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: the shard folder is incomplete") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is refused: a shard folder holds regular files only, no links")
+    return status
+
+
+def _read_text(folder: Path, name: str) -> str:
+    if check_file(folder, name).st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{folder / name} is refused: larger than {MAX_TEXT_BYTES >> 20} MiB")
+    try:
+        return (folder / name).read_bytes().decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{folder / name} is damaged: not UTF-8 text") from None
+
+
+def read_table(folder: Path, header: dict[str, Any]) -> list[Row]:
+    """Read and check `sequences.csv` against the header.
+
+    Raises:
+        ValueError: a row is damaged; the sentence names the line.
+    """
+    path = folder / TABLE
+    reader = csv.reader(io.StringIO(_read_text(folder, TABLE), newline=""), strict=True)
+    try:
+        if tuple(next(reader, ())) != TABLE_COLUMNS:
+            raise ValueError(f"{path} is damaged: its columns are not {','.join(TABLE_COLUMNS)}")
+        rows = [_row(values, header, f"{path}, line {reader.line_num}") for values in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num} is damaged: {error}") from None
+    if len({row.sequence for row in rows}) < len(rows):
+        raise ValueError(f"{path} is damaged: two sequences have the same id")
+    if not rows:
+        raise ValueError(f"{path} lists no sequence")
+    return rows
+
+
+def _row(values: list[str], header: dict[str, Any], where: str) -> Row:
+    if len(values) != len(TABLE_COLUMNS):
+        raise ValueError(
+            f"{where} is damaged: {len(values)} fields instead of {len(TABLE_COLUMNS)}"
+        )
+    sequence, subject, label, file, offset, frames = values
+    if not all(re.fullmatch(r"[0-9]{1,12}", number) for number in (offset, frames)):
+        raise ValueError(f"{where} is damaged: offset and frames must be whole numbers")
+    if label not in header["classes"]:
+        raise ValueError(f"{where}: {label[:100]!r} is not one of the header's classes")
+    if file not in header["files"] or not file.endswith(".npy"):
+        raise ValueError(f"{where}: {file[:100]!r} is no frame file of the header")
+    if int(frames) == 0:
+        raise ValueError(f"{where} is damaged: a sequence without frames")
+    return Row(sequence, subject, label, file, int(offset), int(frames))
+
+
+def open_frames(folder: Path, name: str, size: int) -> np.ndarray:
+    """Memory-map one frame file, uint8 [frames, size, size, 3].
+
+    Raises:
+        ValueError: it is no such array, or its length disagrees with its own header.
+    """
+    status = check_file(folder, name)
+    path = folder / name
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"NumPy file version {version}")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=4096)
+            start = file.tell()
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: no NumPy array file ({error})") from None
+    if dtype != np.uint8 or fortran or len(shape) != 4 or shape[1:] != (size, size, 3):
+        raise ValueError(f"{path} holds {dtype} {shape}, not uint8 [frames, {size}, {size}, 3]")
+    # The product is of Python integers, so an absurd shape cannot overflow into a right one.
+    expected = start + shape[0] * size * size * 3
+    if shape[0] < 0 or status.st_size != expected:
+        raise ValueError(f"{path} is damaged: {status.st_size} bytes instead of {expected}")
+    if shape[0] == 0:
+        raise ValueError(f"{path} is damaged: it holds no frame")
+    return np.memmap(path, np.uint8, mode="r", offset=start, shape=shape)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,176 @@
+"""Shards: preprocessed sequences as memory-mapped arrays, checked when loaded.
+
+`load_shards` opens one set, `load_data` several as one. `shard_format.py` says what a folder holds,
+`shard_writer.py` writes one.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stfer.data import shard_format
+from stfer.data.shard_writer import ShardWriter, write_shards
+
+__all__ = ["ShardWriter", "Shards", "load_data", "load_shards", "write_shards"]
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """Preprocessed sequences, in one order that every load repeats.
+
+    Attributes:
+        name: the set's name; several sets' names are joined by `+`.
+        classes: class names in label order.
+        size: height and width of every frame in pixels.
+        ids: sequence ids, unique.
+        subjects: subject of each sequence. Names are data: never use one as a path unescaped.
+        labels: index in `classes` of each sequence, int32 [n].
+        lengths: number of frames of each sequence, int32 [n].
+        crop: detector and crop settings, as `CropSettings.to_dict` gives them.
+        checksum: SHA-256 over everything a model can see, as hexadecimal text.
+        header: the header; of several sets `{"sets": [header, ...]}`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    size: int
+    ids: tuple[str, ...]
+    subjects: tuple[str, ...]
+    labels: np.ndarray
+    lengths: np.ndarray
+    crop: dict[str, Any]
+    checksum: str
+    header: dict[str, Any]
+    _views: tuple[tuple[np.ndarray, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def frames(self, index: int) -> np.ndarray:
+        """Frames of one sequence: a read-only memory-mapped view, uint8 [length, size, size, 3], RGB."""
+        array, offset = self._views[index]
+        return array[offset : offset + int(self.lengths[index])]
+
+
+def load_shards(folder: str | Path, verify: bool = True) -> Shards:
+    """Open one shard folder.
+
+    Args:
+        folder: the folder with `header.json`.
+        verify: compare every file's SHA-256 (in parallel) with the header's. Structure is always
+            checked.
+
+    Raises:
+        FileNotFoundError: no shard folder, or one of its files is missing.
+        ValueError: a file was changed, cut or does not fit; the sentence names it.
+    """
+    folder = Path(folder)
+    header = shard_format.read_header(folder)
+    for name in header["files"]:
+        shard_format.check_file(folder, name)
+    size = header["size"]
+    arrays = {
+        name: shard_format.open_frames(folder, name, size)
+        for name in header["files"]
+        if name.endswith(".npy")
+    }
+    if verify:
+        _verify(folder, header["files"])
+    rows = shard_format.read_table(folder, header)
+    for row in rows:
+        if row.offset + row.frames > len(arrays[row.file]):
+            raise ValueError(
+                f"{folder / shard_format.TABLE} is damaged: {row.sequence} ends at frame "
+                f"{row.offset + row.frames} of {row.file}, which has {len(arrays[row.file])}"
+            )
+    classes = tuple(header["classes"])
+    return Shards(
+        name=header["name"],
+        classes=classes,
+        size=size,
+        ids=tuple(row.sequence for row in rows),
+        subjects=tuple(row.subject for row in rows),
+        labels=np.array([classes.index(row.label) for row in rows], np.int32),
+        lengths=np.array([row.frames for row in rows], np.int32),
+        crop=header["crop"],
+        checksum=header["checksum"],
+        header=header,
+        _views=tuple((arrays[row.file], row.offset) for row in rows),
+    )
+
+
+def _verify(folder: Path, files: dict[str, str]) -> None:
+    with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1)) as pool:
+        checksums = pool.map(lambda name: shard_format.file_checksum(folder / name), files)
+        for name, found in zip(files, checksums, strict=True):
+            if found != files[name]:
+                raise ValueError(
+                    f"{folder / name} was changed after it was written: its SHA-256 differs"
+                )
+
+
+def load_data(folders: str, verify: bool = True) -> Shards:
+    """Open one shard folder, or several separated by commas as one set.
+
+    Subjects belong to a population (`header["population"]`: `ck_plus`, `oulu_casia`, a manifest's
+    name). With more than one population, ids and subjects become `population:name`, so subjects are
+    kept apart between populations; within one they stay together, also over several folders (P001 of
+    Oulu-CASIA is one subject in all three lights).
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_shards`; or the sets do not fit together.
+    """
+    names = [name.strip() for name in folders.split(",") if name.strip()]
+    if not names:
+        raise ValueError(
+            "no shard folder is named: give one folder, or several separated by commas"
+        )
+    sets = [load_shards(name, verify) for name in names]
+    if len(sets) == 1:
+        return sets[0]
+    first = sets[0]
+    for folder, other in zip(names[1:], sets[1:], strict=True):
+        for field, a, b in _differences(first, other):
+            raise ValueError(f"{names[0]} and {folder} do not fit together: {field} is {a} and {b}")
+    populations = [shards.header["population"] for shards in sets]
+    apart = len(set(populations)) > 1
+
+    def unique(shards: Shards, value: str) -> str:
+        return f"{shards.header['population']}:{value}" if apart else value
+
+    ids = [unique(shards, sequence) for shards in sets for sequence in shards.ids]
+    seen: set[str] = set()
+    for sequence in ids:
+        if sequence in seen:
+            raise ValueError(f"the sequence {sequence} is in more than one of {', '.join(names)}")
+        seen.add(sequence)
+    together = hashlib.sha256("\n".join(shards.checksum for shards in sets).encode())
+    return Shards(
+        name="+".join(shards.name for shards in sets),
+        classes=first.classes,
+        size=first.size,
+        ids=tuple(ids),
+        subjects=tuple(unique(shards, subject) for shards in sets for subject in shards.subjects),
+        labels=np.concatenate([shards.labels for shards in sets]),
+        lengths=np.concatenate([shards.lengths for shards in sets]),
+        crop=first.crop,
+        checksum=together.hexdigest(),
+        header={"sets": [shards.header for shards in sets]},
+        _views=tuple(view for shards in sets for view in shards._views),
+    )
+
+
+def _differences(first: Shards, other: Shards) -> list[tuple[str, object, object]]:
+    """Fields that sets must share to be one set. How a missing face was met does not change a crop."""
+    pairs: list[tuple[str, object, object]] = [
+        ("the frame size", first.size, other.size),
+        ("the list of classes", ", ".join(first.classes), ", ".join(other.classes)),
+    ]
+    keys = sorted((first.crop.keys() | other.crop.keys()) - {"missing_faces"})
+    pairs += [(f"the crop setting {k!r}", first.crop.get(k), other.crop.get(k)) for k in keys]
+    return [pair for pair in pairs if pair[1] != pair[2]]

@@ -1,8 +1,9 @@
 """Which subjects are held out together: leave one subject out (paper section VI-A) and the literature's ten folds.
 
-The literature's ten folds order the subjects by ascending id and put every tenth into one fold: for CK+ described
-in words (Liu et al. 2014, "Learning expressionlets on spatio-temporal manifold for dynamic facial expression
-recognition", CVPR, and work after it), for Oulu-CASIA in code, `subjects[i::10]`. It is one rule. Splitters follow scikit-learn's contract, so they also serve `cross_val_score`.
+The literature's ten folds order the subjects by ascending id and put every tenth into one fold: for CK+
+described in words (Liu et al. 2014, "Learning expressionlets on spatio-temporal manifold for dynamic facial
+expression recognition", CVPR, and work after it), for Oulu-CASIA in code, `subjects[i::10]`. It is one rule.
+Splitters follow scikit-learn's contract, so they also serve `cross_val_score`.
 """
 
 import re

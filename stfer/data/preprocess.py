@@ -1,0 +1,273 @@
+"""From sequences to a shard folder: read every frame, follow the face, cut it, write it.
+
+Worker processes take one sequence each; the parent writes results in the sequences' order, so the
+bytes do not depend on the number of workers. Memory is bounded by a few sequences a worker. A killed
+run goes on after the last sequence written (see `shard_writer.py`).
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Items
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stfer.data.faces import CropSettings, Face, FaceTracker, Tracked, crop_face, find_finely
+from stfer.data.frames import FrameReader, UnreadableFrameError
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
+from stfer.data.shard_writer import ShardWriter, csv_bytes
+
+MIN_FRAMES = 15  # The paper, section V.
+MAX_FRAMES = 4096
+# Beyond this, a sequence without faces is not searched a second time.
+_SECOND_LOOKS = 100
+FACES_TABLE = "faces.csv"
+DROPPED_TABLE = "dropped.csv"
+
+
+@dataclass(frozen=True)
+class Crops:
+    """One sequence's faces: crops uint8 [length, size, size, 3] and, for each frame, how and where."""
+
+    crops: np.ndarray
+    faces: list[Tracked]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `preprocess` wrote: the folder, its kept sequences' entries, and everything dropped."""
+
+    folder: Path
+    kept: list[dict]
+    dropped: list[Dropped]
+
+
+def preprocess(
+    sequences: Items[Sequence],
+    out: str | Path,
+    settings: CropSettings,
+    *,
+    name: str,
+    population: str,
+    classes: tuple[str, ...] = EMOTIONS_6,
+    dropped: Iterable[Dropped] = (),
+    min_frames: int = MIN_FRAMES,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+    extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
+) -> Result:
+    """Make the shard folder `out` of labelled sequences.
+
+    Args:
+        sequences: those to use, as `sequence.select` leaves them.
+        population: whose subjects these are (see `shards.load_data`).
+        dropped: what was dropped before, for the folder's table.
+        min_frames: a video that proves shorter than it promised is dropped below this.
+        workers: processes; 1 works in this one.
+        progress: called with the number of frames just finished.
+        extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
+
+    Raises:
+        FileExistsError: `out` exists and is not empty.
+        OSError: it cannot be written.
+        ValueError: nothing is left to write.
+    """
+    sequences = list(sequences)
+    dropped = list(dropped)
+    listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
+    with ShardWriter(
+        out,
+        name=name,
+        population=population,
+        classes=classes,
+        size=settings.size,
+        crop=settings.to_dict(),
+        settings={"min_frames": min_frames, "content": _fingerprint(listing)},
+    ) as writer:
+        for sequence in sequences[: len(writer.entries)]:
+            _report(progress, len(sequence))
+        left = sequences[len(writer.entries) :]
+        with ExitStack() as stack:
+            results = _results(left, settings, min_frames, workers, stack)
+            for sequence, result in zip(left, results, strict=True):
+                if isinstance(result, str):
+                    writer.drop(Dropped(sequence.id, sequence.subject, sequence.label, result))
+                else:
+                    faces = [[*found.face, found.how] for found in result.faces]
+                    writer.add(sequence.id, sequence.subject, sequence.label, result.crops, faces)
+                _report(progress, len(sequence))
+        kept = [entry for entry in writer.entries if entry["kept"]]
+        dropped += [
+            Dropped(e["sequence"], e["subject"], e["label"], e["reason"])
+            for e in writer.entries
+            if not e["kept"]
+        ]
+        if not kept:
+            first = f"; the first: {dropped[0].sequence}, {dropped[0].reason}" if dropped else ""
+            raise ValueError(f"no sequence is left: all {len(dropped)} were dropped{first}")
+        files = {FACES_TABLE: _faces_table(kept), DROPPED_TABLE: dropped_table(dropped)}
+        if extra_files:
+            files |= extra_files(writer, kept, dropped)
+        return Result(writer.finish(files), kept, dropped)
+
+
+def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 1) -> Crops | str:
+    """Read one sequence and cut its face out of every frame; a text is the reason to drop it."""
+    if len(sequence) > MAX_FRAMES:
+        return f"too long: {len(sequence)} frames, at most {MAX_FRAMES}; give its start and end"
+    try:
+        with FrameReader(sequence) as reader:
+            return _crop(sequence, reader, settings, min_frames)
+    except UnreadableFrameError as error:
+        return str(error)
+    except EOFError as error:
+        return f"unreadable file: {error}"
+
+
+def _crop(
+    sequence: Sequence, reader: FrameReader, settings: CropSettings, min_frames: int
+) -> Crops | str:
+    tracker = FaceTracker(settings)
+    faces: list[Tracked | None] = []
+    crops = np.zeros((len(sequence), settings.size, settings.size, 3), np.uint8)
+    shape = None
+    for index in range(len(sequence)):
+        try:
+            frame = reader.read(index)
+        except EOFError:
+            # The promise of a container is often a few frames too high.
+            if sequence.open_end and faces:
+                break
+            raise
+        if shape not in (None, frame.shape[:2]):
+            return (
+                f"frame sizes differ: {_size(shape)}, and {_size(frame.shape)} "
+                f"in {sequence.frames[index]}"
+            )
+        shape = frame.shape[:2]
+        faces.append(tracker(frame))
+        if faces[-1] is not None:
+            crops[index] = crop_face(frame, faces[-1].face, settings)
+    if len(faces) < min_frames:
+        return f"too short: {len(faces)} frames, at least {min_frames} are needed"
+    crops = crops[: len(faces)]
+    missing = [index for index, found in enumerate(faces) if found is None]
+    if missing and len(missing) <= _SECOND_LOOKS and len(missing) < len(faces):
+        missing = _look_again(missing, faces, crops, reader, settings)
+    if missing:
+        number = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return f"no face in {sequence.frames[missing[0]]}{number}"
+    return Crops(crops, faces)
+
+
+def _look_again(
+    missing: list[int],
+    faces: list[Tracked | None],
+    crops: np.ndarray,
+    reader: FrameReader,
+    settings: CropSettings,
+) -> list[int]:
+    """Seek missing faces where the next frame has one, else interpolate if asked; returns those left."""
+    pixels: dict[int, np.ndarray] = {}
+    for index in reversed(missing):
+        following = faces[index + 1] if index + 1 < len(faces) else None
+        if following is None:
+            continue
+        frame = pixels[index] = reader.read(index)
+        faces[index] = find_finely(frame, settings, following.face)
+        if faces[index] is not None:
+            crops[index] = crop_face(frame, faces[index].face, settings)
+            del pixels[index]
+    left = [index for index in missing if faces[index] is None]
+    if settings.missing_faces != "interpolate":
+        return left
+    known = [index for index, found in enumerate(faces) if found is not None]
+    boxes = np.array([faces[index].face for index in known])
+    for index in left:
+        face = Face(*(float(np.interp(index, known, column)) for column in boxes.T))
+        faces[index] = Tracked(face, "interpolated")
+        frame = pixels.pop(index, None)
+        crops[index] = crop_face(reader.read(index) if frame is None else frame, face, settings)
+    return []
+
+
+def _results(
+    sequences: list[Sequence],
+    settings: CropSettings,
+    min_frames: int,
+    workers: int,
+    stack: ExitStack,
+) -> Iterator[Crops | str]:
+    """Every sequence's result in order, with at most two sequences a worker waiting."""
+    if workers <= 1 or len(sequences) < 2:
+        yield from (crop_sequence(s, settings, min_frames) for s in sequences)
+        return
+    # Forking a process that runs JAX's threads can deadlock; spawned workers import only what they need.
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    stack.callback(pool.shutdown, cancel_futures=True)
+    waiting: deque = deque()
+    todo = iter(sequences)
+    try:
+        while True:
+            for sequence in todo:
+                waiting.append(pool.submit(crop_sequence, sequence, settings, min_frames))
+                if len(waiting) >= 2 * workers:
+                    break
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise OSError(
+            "a worker process died (too little memory?): the same command goes on where it was, "
+            "perhaps with fewer workers"
+        ) from None
+
+
+def _start_worker() -> None:
+    # One process a core: OpenCV's own threads would only compete.
+    cv2.setNumThreads(1)
+
+
+def dropped_table(dropped: Iterable[Dropped]) -> bytes:
+    """The table of everything dropped, as a CSV file's bytes."""
+    columns = ("sequence", "subject", "label", "reason")
+    return csv_bytes(columns, ((d.sequence, d.subject, d.label, d.reason) for d in dropped))
+
+
+def _faces_table(kept: list[dict]) -> bytes:
+    columns = ("sequence", "frame", "left", "top", "width", "height", "roll", "found")
+    rows = (
+        (entry["sequence"], frame, *(f"{value:.2f}" for value in face[:5]), face[5])
+        for entry in kept
+        for frame, face in enumerate(entry["note"])
+    )
+    return csv_bytes(columns, rows)
+
+
+def _report(progress: Callable[[int], None] | None, frames: int) -> None:
+    if progress is not None:
+        progress(frames)
+
+
+def _fingerprint(listing: list) -> str:
+    # Paths may hold bytes that are no UTF-8; JSON's escapes keep them apart.
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _source(source) -> list:
+    return [os.path.abspath(source.path), source.number]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

@@ -25,9 +25,10 @@ EMOTION_CODES = {
 }
 # The complete set (Lucey et al. 2010; the paper, section V).
 COMPLETE = {
-    "sequences": 593,
     "subjects": 123,
+    "sequences": 593,
     "labelled": 327,
+    "labelled subjects": 118,
     "six classes": 309,
     "the paper's": 198,
 }
@@ -140,13 +141,23 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
     if label is None:
         return drop("unlabelled")
     if not frames:
-        return drop("no image files", label)
+        return drop("no image files", label[0])
     sources = tuple(FrameSource(path) for path in frames)
-    return Sequence(id_, name, label, sources)
+    return Sequence(id_, name, label[0], sources, missing=_missing(frames, label[1]))
 
 
-def read_label(folder: Path) -> str | None:
-    """The emotion of one sequence's label folder; None without a folder or a label file in it.
+def _missing(frames: list[str], label_file: str) -> str:
+    """What is missing among a sequence's frames; its label file is named after the last one."""
+    last, peak = (
+        re.search(r"_([0-9]{1,9})(?:_emotion)?$", Path(f).stem) for f in (frames[-1], label_file)
+    )
+    if last and peak and int(last[1]) < int(peak[1]):
+        return f"the label is of frame {int(peak[1])}, the last image is {int(last[1])}"
+    return tree.missing_numbers(frames)
+
+
+def read_label(folder: Path) -> tuple[str, str] | None:
+    """The emotion and label file's name of one label folder; None without a folder or a file in it.
 
     Raises:
         ValueError: several label files, or one that does not hold one code from 1 to 7.
@@ -163,7 +174,7 @@ def read_label(folder: Path) -> str | None:
     with open(files[0].path, "rb") as file:
         data = file.read(_LABEL_BYTES)
     try:
-        return parse_label(data)
+        return parse_label(data), files[0].name
     except ValueError as error:
         raise ValueError(f"wrong label: {readable(files[0].name)} {error}") from None
 

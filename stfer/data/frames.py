@@ -78,11 +78,11 @@ def read_image(path: str) -> np.ndarray:
         with open(path, "rb") as file:
             data = file.read(_MAX_BYTES)
     except OSError as error:
-        raise UnreadableFrameError(f"unreadable file {name}: {error.strerror}") from None
+        raise UnreadableFrameError(f"unreadable file: {name}, {error.strerror}") from None
     if not data:
-        raise UnreadableFrameError(f"unreadable file {name}: it is empty")
+        raise UnreadableFrameError(f"unreadable file: {name} is empty")
     if _is_cut(data):
-        raise UnreadableFrameError(f"unreadable file {name}: it is cut short")
+        raise UnreadableFrameError(f"unreadable file: {name} is cut short")
     try:
         image = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
@@ -90,7 +90,7 @@ def read_image(path: str) -> np.ndarray:
     except (cv2.error, MemoryError):
         image = None
     if image is None or image.size == 0:
-        raise UnreadableFrameError(f"unreadable file {name}: it is no image that OpenCV reads")
+        raise UnreadableFrameError(f"unreadable file: {name} is no image that OpenCV reads")
     return to_rgb(image)
 
 
@@ -116,10 +116,10 @@ def open_video(path: str) -> cv2.VideoCapture:
         with open(path, "rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        raise UnreadableFrameError(f"unreadable file {name}: {error.strerror}") from None
+        raise UnreadableFrameError(f"unreadable file: {name}, {error.strerror}") from None
     video = None if empty else cv2.VideoCapture(path, cv2.CAP_FFMPEG)
     if video is None or not video.isOpened():
-        raise UnreadableFrameError(f"unreadable file {name}: it is no video that OpenCV reads")
+        raise UnreadableFrameError(f"unreadable file: {name} is no video that OpenCV reads")
     return video
 
 
@@ -134,7 +134,7 @@ def count_frames(path: str) -> int:
     video.release()
     if count <= 0:
         raise UnreadableFrameError(
-            f"unreadable file {readable(os.path.basename(path))}: its number of frames is unknown"
+            f"unreadable file: {readable(os.path.basename(path))} does not say how many frames it has"
         )
     return count
 

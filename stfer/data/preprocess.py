@@ -9,6 +9,8 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Items
@@ -81,8 +83,8 @@ def preprocess(
         OSError: it cannot be written.
         ValueError: nothing is left to write.
     """
-    sequences = list(sequences)
-    dropped = list(dropped)
+    sequences, dropped = list(sequences), list(dropped)
+    report = progress or (lambda frames: None)
     listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
@@ -94,7 +96,7 @@ def preprocess(
         settings={"min_frames": min_frames, "content": _fingerprint(listing)},
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
-            _report(progress, len(sequence))
+            report(len(sequence))
         left = sequences[len(writer.entries) :]
         with ExitStack() as stack:
             results = _results(left, settings, min_frames, workers, stack)
@@ -104,7 +106,7 @@ def preprocess(
                 else:
                     faces = [[*found.face, found.how] for found in result.faces]
                     writer.add(sequence.id, sequence.subject, sequence.label, result.crops, faces)
-                _report(progress, len(sequence))
+                report(len(sequence))
         kept = [entry for entry in writer.entries if entry["kept"]]
         dropped += [
             Dropped(e["sequence"], e["subject"], e["label"], e["reason"])
@@ -164,8 +166,8 @@ def _crop(
     if missing and len(missing) <= _SECOND_LOOKS and len(missing) < len(faces):
         missing = _look_again(missing, faces, crops, reader, settings)
     if missing:
-        number = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"no face in {sequence.frames[missing[0]]}{number}"
+        more = f", and in {len(missing) - 1} more" if len(missing) > 1 else ""
+        return f"no face in frame {missing[0] + 1}: {sequence.frames[missing[0]]}{more}"
     return Crops(crops, faces)
 
 
@@ -237,6 +239,14 @@ def _results(
 def _start_worker() -> None:
     # One process a core: OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
+    # Ctrl-C is the parent's to handle; and a killed parent must not leave workers waiting for ever.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def dropped_table(dropped: Iterable[Dropped]) -> bytes:
@@ -253,11 +263,6 @@ def _faces_table(kept: list[dict]) -> bytes:
         for frame, face in enumerate(entry["note"])
     )
     return csv_bytes(columns, rows)
-
-
-def _report(progress: Callable[[int], None] | None, frames: int) -> None:
-    if progress is not None:
-        progress(frames)
 
 
 def _fingerprint(listing: list) -> str:

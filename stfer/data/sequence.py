@@ -31,7 +31,8 @@ class Sequence:
     """One labelled sequence, neutral to apex.
 
     `label` is a class name of EMOTIONS_7. `open_end` is true for a video read to its end: its
-    container's frame count is then a promise, and fewer decoded frames are no mistake.
+    container's frame count is then a promise, and fewer decoded frames are no mistake. `missing` says
+    which frames its numbering lacks, if any.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Sequence:
     label: str
     frames: tuple[FrameSource, ...]
     open_end: bool = False
+    missing: str = ""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -53,6 +55,11 @@ class Dropped:
     label: str
     reason: str
 
+    @property
+    def kind(self) -> str:
+        """The reason without its particulars, for counting."""
+        return "no face" if self.reason.startswith("no face") else self.reason.split(":")[0]
+
 
 def readable(name: str) -> str:
     """A file name as text that any encoder takes: bytes that are no UTF-8 become `\\xNN`."""
@@ -60,11 +67,15 @@ def readable(name: str) -> str:
 
 
 def select(
-    sequences: Iterable[Sequence], classes: tuple[str, ...], min_frames: int
+    sequences: Iterable[Sequence],
+    classes: tuple[str, ...],
+    min_frames: int,
+    keep_gaps: bool = False,
 ) -> tuple[list[Sequence], list[Dropped]]:
     """Keep the sequences of `classes` that have at least `min_frames` frames (the paper, section V).
 
-    Two sequences with one id are both dropped: which of them the id means is not known.
+    Two sequences with one id are both dropped: which of them the id means is not known. So is one
+    that lacks frames, which would jump where an expression moves, unless `keep_gaps`.
     """
     sequences = list(sequences)
     count = Counter(sequence.id for sequence in sequences)
@@ -76,6 +87,8 @@ def select(
             reason = f"{s.label}: not one of the {len(classes)} classes"
         elif len(s) < min_frames:
             reason = f"too short: {len(s)} frames, at least {min_frames} are needed"
+        elif s.missing and not keep_gaps:
+            reason = f"incomplete: {s.missing}"
         else:
             kept.append(s)
             continue

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from stfer.data import shard_format
 from stfer.data.sequence import EMOTIONS_6, Dropped
 
 SHARD_BYTES = 256 << 20
+JOURNAL = "journal.jsonl"
 
 
 class ShardWriter:
@@ -72,7 +73,7 @@ class ShardWriter:
         self._shard_bytes = shard_bytes
         self.staging = self.folder.parent / f".{self.folder.name}.partial"
         self.staging.mkdir(parents=True, exist_ok=True)
-        self._journal = open(self.staging / "journal.jsonl", "a+b")  # noqa: SIM115
+        self._journal = open(self.staging / JOURNAL, "a+b")  # noqa: SIM115
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,9 +127,10 @@ class ShardWriter:
         if self._shard is None or offset == 0:
             self._open(shard)
         data = np.ascontiguousarray(frames).data.cast("B")
-        self._shard.seek(_npy_header_bytes(0, size) + offset * self.frame_bytes)
-        self._shard.write(data)
-        self._shard.flush()
+        with self._named_errors():
+            self._shard.seek(_npy_header_bytes(0, size) + offset * self.frame_bytes)
+            self._shard.write(data)
+            self._shard.flush()
         self._record(
             {
                 "kept": True,
@@ -170,17 +172,25 @@ class ShardWriter:
         kept = [entry for entry in self.entries if entry["kept"]]
         if not kept:
             raise ValueError(f"no sequence is left to write to {self.folder}")
-        rows: dict[int, int] = {}
-        for entry in kept:
-            rows[entry["shard"]] = entry["offset"] + entry["frames"]
+        rows = {entry["shard"]: entry["offset"] + entry["frames"] for entry in kept}
+        with self._named_errors():
+            self._write_rest(kept, rows, dict(files or {}))
+        os.rename(self.staging, self.folder)
+        # Only now: a run killed before the renaming still has its journal.
+        (self.folder / JOURNAL).unlink()
+        self.close()
+        return self.folder
+
+    def _write_rest(self, kept: list[dict], rows: dict[int, int], files: dict[str, bytes]) -> None:
+        """Everything but the frames: NumPy headers, table, further files and, last, the header."""
         if self._shard is not None:
             self._shard.close()
             self._shard = None
         for shard, count in rows.items():
             self._seal(shard, count)
-        for name, data in {**(files or {}), shard_format.TABLE: _table(kept)}.items():
+        for name, data in {**files, shard_format.TABLE: _table(kept)}.items():
             _write(self.staging / name, data)
-        names = [*map(_shard_name, rows), shard_format.TABLE, *(files or {})]
+        names = [*map(_shard_name, rows), shard_format.TABLE, *files]
         checksums = {name: shard_format.file_checksum(self.staging / name) for name in names}
         header = self._header | {
             "versions": library_versions(),
@@ -196,18 +206,23 @@ class ShardWriter:
             checksums, header["classes"], header["size"], header["crop"]
         )
         _write(self.staging / shard_format.HEADER, (json.dumps(header, indent=1) + "\n").encode())
-        os.rename(self.staging, self.folder)
-        # Only now: a run killed before the renaming still has its journal.
-        for path in self.folder.iterdir():
-            if path.name not in (*names, shard_format.HEADER):
+        for path in self.staging.iterdir():
+            if path.name not in (*names, shard_format.HEADER, JOURNAL):
                 path.unlink()
-        self.close()
-        return self.folder
 
     def _record(self, entry: dict[str, Any]) -> None:
-        self._journal.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        self._journal.flush()
+        with self._named_errors():
+            self._journal.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._journal.flush()
         self.entries.append(entry)
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """A full disk's error does not say which file it was writing."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.staging)) from None
 
     def _path(self, shard: int) -> Path:
         return self.staging / _shard_name(shard)
@@ -250,7 +265,7 @@ class ShardWriter:
             self._journal.seek(0, os.SEEK_END)
         else:
             for path in self.staging.iterdir():
-                if path.name != "journal.jsonl":
+                if path.name != JOURNAL:
                     shutil.rmtree(
                         path
                     ) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from stfer.data.sequence import readable
@@ -49,14 +50,57 @@ def natural(name: str) -> tuple:
     return ([int(p) if i % 2 else p.lower() for i, p in enumerate(parts)], name)
 
 
+def missing_numbers(paths: Iterable[str]) -> str:
+    """What a folder's frame numbers lack or repeat, in words; empty when they step evenly.
+
+    Numbers are the last digits of the names. Names without them tell nothing, and an even step
+    (every fifth frame of a video, say) is no gap.
+    """
+    found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
+    if not all(found):
+        return ""
+    numbers = [int(match[1]) for match in found]
+    steps = [b - a for a, b in pairwise(numbers)]
+    if any(step <= 0 for step in steps):
+        return f"frame {numbers[next(i for i, step in enumerate(steps) if step <= 0) + 1]} is there twice"
+    step = min(steps, default=1)
+    gaps = [(a, b) for a, b in pairwise(numbers) if b - a != step]
+    if not gaps:
+        return ""
+    first, last = gaps[0][0] + step, gaps[0][1] - step
+    between = f"frame {first}" if first >= last else f"frames {first} to {last}"
+    more = f", and {len(gaps) - 1} more gaps" if len(gaps) > 1 else ""
+    return f"{between} missing{more}"
+
+
+def child(folder: str | Path, name: str) -> Path | None:
+    """The sub-folder of a name in any case, or None."""
+    exact = Path(folder) / name
+    if exact.is_dir():
+        return exact
+    try:
+        found = (e for e in folders(folder) if e.name.lower() == name.lower())
+        return next((Path(entry.path) for entry in found), None)
+    except OSError:
+        return None
+
+
+def descend(folder: str | Path, nesting: str) -> Path | None:
+    """The folder at a nesting such as `A/B`, in any case, or None."""
+    found: Path | None = Path(folder)
+    for name in nesting.split("/"):
+        found = child(found, name) if found is not None else None
+    return found
+
+
 def find_root(root: str | Path, nestings: Iterable[str], what: str) -> Path | None:
-    """The first of `root/nesting` that is a folder, the empty nesting being `root` itself."""
+    """The first of `root/nesting` that is a folder, in any case; None without one."""
     root = Path(root)
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist: --root is the folder of {what}")
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file: --root is the unpacked folder of {what}")
-    return next((root / n for n in nestings if (root / n).is_dir()), None)
+    return next((found for n in nestings if (found := descend(root, n)) is not None), None)
 
 
 def contents(root: str | Path, limit: int = 8) -> str:

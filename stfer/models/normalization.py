@@ -44,13 +44,17 @@ def batch_statistics(
     """
     axes = tuple(range(x.ndim - 1))
     weights = _row_weights(mask, x)
-    x = jnp.where(weights > 0, x.astype(jnp.float32), 0.0)
+    x = x.astype(jnp.float32)
     per_row = x.size // (x.shape[0] * x.shape[-1])
     count = _sum_over(weights.sum() * per_row, axis_names)
-    total = jnp.maximum(count, 1.0)
-    sums = _sum_over(jnp.stack([x.sum(axes), jnp.square(x).sum(axes)]), axis_names) / total
-    mean = sums[0]
-    return mean, jnp.maximum(sums[1] - jnp.square(mean), 0.0), count
+
+    def average(values: jax.Array) -> jax.Array:
+        sums = jnp.where(weights > 0, values, 0.0).sum(axes)
+        return _sum_over(sums, axis_names) / jnp.maximum(count, 1.0)
+
+    # In two passes: E[x²] - E[x]² would lose the variance of features that hardly vary around a large mean.
+    mean = average(x)
+    return mean, average(jnp.square(x - _per_channel(mean, x))), count
 
 
 class BatchNorm(nn.Module):

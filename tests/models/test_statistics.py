@@ -1,0 +1,117 @@
+"""Batch statistics: padding rows leave no trace, several devices are one, running statistics move as Keras'."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import Tiny  # tests/models/conftest.py
+
+from stfer.models.normalization import BatchNorm
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def step(case, params, clips, labels, mask=None, total=None):
+    return jax.jit(_step, static_argnums=(0, 5))(case, params, clips, labels, mask, total)
+
+
+def _step(case, params, clips, labels, mask, total):
+    """Summed loss over real rows / total, its gradients, logits and statistics."""
+    weights = jnp.ones(len(clips)) if mask is None else mask
+    total = weights.sum() if total is None else total
+
+    def loss(params):
+        logits, _, stats = case.train(params, clips, mask)
+        losses = -jnp.take_along_axis(nn.log_softmax(logits), labels[:, None], axis=1)[:, 0]
+        return (losses * weights).sum() / total, (logits, stats)
+
+    (value, (logits, stats)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+    return value, gradients, logits, stats
+
+
+def assert_trees_close(actual, expected):
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True
+    ):
+        scale = max(0.1, float(np.abs(b).max()))
+        np.testing.assert_allclose(a / scale, b / scale, err_msg=str(path), **CLOSE)
+
+
+def test_a_padded_batch_equals_the_unpadded_one(architecture, tiny):
+    case = tiny(architecture)
+    labels = np.array([4, 0, 2])
+    real = step(case, case.params, case.clips, labels)
+    # Padding between and after the real rows, with contents that would be noticed.
+    rows = [0, 1, 1, 2, 0]
+    mask = np.array([1, 1, 0, 1, 0], np.float32)
+    padded_clips = case.clips[rows] * np.where(mask, 1, -3)[:, None, None, None, None]
+    padded_clips = padded_clips.astype(np.float32)
+    for given in (mask, mask.astype(bool)):
+        value, gradients, logits, stats = step(case, case.params, padded_clips, labels[rows], given)
+        np.testing.assert_allclose(value, real[0], **CLOSE)
+        assert_trees_close(gradients, real[1])
+        np.testing.assert_allclose(logits[mask > 0], real[2], **CLOSE)
+        assert_trees_close(stats, real[3])
+    unmasked = step(case, case.params, padded_clips, labels[rows])
+    assert np.abs(unmasked[2][mask > 0] - real[2]).max() > 1e-3  # the mask is what does it
+
+
+def test_two_devices_with_unequal_rows_equal_one(architecture, tiny):
+    case = tiny(architecture)
+    labels = np.array([4, 0, 2])
+    value, gradients, logits, stats = step(case, case.params, case.clips, labels)
+    spread = Tiny(architecture, axis_name="batch")
+    rows = np.array([[0, 1], [2, 2]])
+    mask = np.array([[1, 1], [1, 0]], np.float32)
+
+    def device_step(clips, labels, mask):
+        part, gradients, logits, stats = step(spread, spread.params, clips, labels, mask, total=3.0)
+        return jax.lax.psum((part, gradients), "batch"), logits, stats
+
+    (sum_value, sum_gradients), all_logits, all_stats = jax.pmap(
+        device_step, axis_name="batch", devices=jax.devices()[:2]
+    )(case.clips[rows], labels[rows], mask)
+    np.testing.assert_allclose(sum_value, [value, value], **CLOSE)
+    np.testing.assert_allclose(np.concatenate(all_logits)[:3], logits, **CLOSE)
+    for device in (0, 1):
+        assert_trees_close(jax.tree.map(lambda leaf: leaf[device], sum_gradients), gradients)
+        assert_trees_close(jax.tree.map(lambda leaf: leaf[device], all_stats), stats)
+
+
+def test_running_statistics_move_by_one_hundredth():
+    x = np.random.default_rng(0).normal(3, 2, (4, 5, 6, 2)).astype(np.float32)
+    layer = BatchNorm()
+    variables = layer.init(jax.random.key(0), x)
+    y, updated = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.01 * mean, rtol=1e-5)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.99 + 0.01 * var, rtol=1e-5)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-3), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.apply(variables, x), x / np.sqrt(1.001), rtol=1e-5)
+
+
+def test_a_batch_of_padding_alone_leaves_the_running_statistics():
+    x = np.ones((2, 3, 3, 4), np.float32)
+    layer = BatchNorm()
+    variables = layer.init(jax.random.key(0), x)
+    y, updated = layer.apply(variables, x, train=True, mask=np.zeros(2), mutable=["batch_stats"])
+    assert np.isfinite(y).all()
+    np.testing.assert_array_equal(updated["batch_stats"]["mean"], np.zeros(4))
+    np.testing.assert_array_equal(updated["batch_stats"]["var"], np.ones(4))
+
+
+def test_evaluation_ignores_the_batch(architecture, tiny):
+    case = tiny(architecture)
+    logits, _ = case.apply(case.variables, case.clips)
+    alone, _ = case.apply(case.variables, case.clips[1:2])
+    np.testing.assert_allclose(logits[1:2], alone, **CLOSE)
+
+
+@pytest.mark.parametrize("size", [(1, 3, 3, 2), (4, 1, 1, 2)])
+def test_statistics_of_a_constant_batch_are_finite(size):
+    x = np.full(size, 7.0, np.float32)
+    layer = BatchNorm()
+    variables = layer.init(jax.random.key(0), x)
+    y, _ = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, np.zeros(size), atol=1e-2)

@@ -1,0 +1,319 @@
+"""Finished run folders: reading them, checking them, and saying which may be compared.
+
+A run is one architecture, one data set, one protocol and one seed. Runs are comparable only if they saw the same data
+(by checksum), under the same protocol and the same training settings; `comparisons` groups them so.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stfer.evaluation.protocol import PROTOCOLS
+from stfer.evaluation.voting import VOTES
+
+# The paper's order (Table I); architectures from outside come after, by name.
+PAPER_ORDER = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
+NAMES = {
+    "single_frame": "Single frame",
+    "early_fusion": "Early fusion",
+    "late_fusion": "Late fusion",
+    "slow_fusion": "Slow fusion",
+    "conv3d": "3D convolution",
+    "rnn": "RNN",
+}
+# What a training result depends on; a name such as `preset` or the number of folds asked for does not change it.
+COMPARED_SETTINGS = ("epochs", "batch_size", "learning_rate", "adam_epsilon", "precision")
+_RESULT_FIELDS = (
+    "architecture",
+    "data",
+    "folds_done",
+    "folds_total",
+    "votes",
+    "classes",
+    "protocol",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run folder.
+
+    Attributes:
+        folder: where it lies.
+        config: `config.json`.
+        result: `result.json`.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's registered name."""
+        return self.result["architecture"]
+
+    @property
+    def data(self) -> str:
+        """The data set's name."""
+        return self.result["data"]
+
+    @property
+    def checksum(self) -> str:
+        """The checksum over the whole data set."""
+        return str(self.config["data"]["checksum"])
+
+    @property
+    def protocol(self) -> str:
+        """A name in `stfer.evaluation.protocol.PROTOCOLS`."""
+        return self.result["protocol"]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return int(self.result["seed"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the confusion matrix."""
+        return tuple(self.result["classes"])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The training's settings."""
+        return self.config["settings"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold of the protocol is in the figures."""
+        return self.result["folds_done"] == self.result["folds_total"]
+
+    @property
+    def folds(self) -> str:
+        """How many folds the figures stand on, such as "5 of 12"."""
+        return f"{self.result['folds_done']} of {self.result['folds_total']}"
+
+    @property
+    def hardware(self) -> str:
+        """The machine in words."""
+        return hardware_text(self.config.get("hardware", {}))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """`predictions.csv`: a row for each sequence and vote."""
+        return _read_csv(
+            self.folder / "predictions.csv", ("sequence", "subject", "label", "vote", "predicted")
+        )
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """`history.csv`: a row for each fold (in `subject`) and epoch."""
+        return _read_csv(
+            self.folder / "history.csv",
+            (
+                "subject",
+                "epoch",
+                "train_loss",
+                "train_accuracy",
+                "heldout_loss",
+                "heldout_accuracy",
+            ),
+        )
+
+    def of_vote(self, vote: str) -> pd.DataFrame:
+        """The predictions of one vote, indexed by sequence id, with a bool column `right`."""
+        rows = self.predictions[self.predictions["vote"] == vote].set_index("sequence")
+        if not rows.index.is_unique:
+            raise ValueError(
+                f"{self.folder / 'predictions.csv'} holds a sequence twice for the vote {vote!r}"
+            )
+        return rows.assign(right=rows["label"] == rows["predicted"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that may stand in one table: same data, protocol and training settings.
+
+    Attributes:
+        runs: by architecture in the paper's order, then by seed.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def data(self) -> str:
+        """The data set's name."""
+        return self.runs[0].data
+
+    @property
+    def checksum(self) -> str:
+        """The data set's checksum."""
+        return self.runs[0].checksum
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name."""
+        return self.runs[0].protocol
+
+    @property
+    def protocol_text(self) -> str:
+        """The protocol in words."""
+        return PROTOCOLS.get(self.protocol, self.protocol)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The training settings that all the runs share."""
+        settings = self.runs[0].settings
+        return {name: settings[name] for name in COMPARED_SETTINGS if name in settings}
+
+    @property
+    def title(self) -> str:
+        """Data and protocol in one line."""
+        return f"{self.data}, {self.protocol_text}"
+
+    @property
+    def by_architecture(self) -> dict[str, list[Run]]:
+        """Architecture name to its runs, one a seed, in the paper's order."""
+        grouped: dict[str, list[Run]] = {}
+        for run in self.runs:
+            grouped.setdefault(run.architecture, []).append(run)
+        return grouped
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a finished run folder and check that its files belong together.
+
+    Args:
+        folder: one that holds config.json, result.json, predictions.csv and history.csv.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is not what a run writes, or predictions.csv does not give result.json's accuracy.
+    """
+    folder = Path(folder)
+    config = _read_json(folder / "config.json", ("settings", "data"))
+    result = _read_json(folder / "result.json", _RESULT_FIELDS)
+    if "checksum" not in config["data"]:
+        raise ValueError(
+            f"{folder / 'config.json'} lacks data.checksum: it was not written by a run"
+        )
+    run = Run(folder, config, {"seed": config["settings"].get("seed", 0)} | result)
+    for vote in VOTES:
+        if vote not in result["votes"]:
+            raise ValueError(f"{folder / 'result.json'} lacks the vote {vote!r}")
+        rows, stated = run.of_vote(vote), result["votes"][vote]["accuracy"]
+        if rows.empty or not np.isclose(rows["right"].mean(), stated, rtol=0, atol=1e-6):
+            raise ValueError(
+                f"{folder / 'predictions.csv'} does not give the {vote} accuracy {stated} of result.json: the files "
+                "are of different runs; run the command again"
+            )
+    return run
+
+
+def find_runs(workdir: str | Path) -> list[Run]:
+    """Every finished run under a folder, in the paper's order.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or no finished run in it.
+    """
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise FileNotFoundError(
+            f"{workdir} is not a folder; --workdir names the folder of the runs"
+        )
+    runs = [
+        read_run(path.parent) for path in sorted(workdir.rglob("result.json")) if _has_result(path)
+    ]
+    if not runs:
+        raise FileNotFoundError(
+            f"{workdir} holds no finished run (no result.json); experiments.loso makes one"
+        )
+    return sorted(runs, key=_order)
+
+
+def unfinished(workdir: str | Path) -> list[tuple[Path, int]]:
+    """Run folders that were begun but have no result yet, each with the number of folds that are done."""
+    begun = [
+        path.parent
+        for path in sorted(Path(workdir).rglob("config.json"))
+        if (path.parent / "folds").is_dir() and not _has_result(path.parent / "result.json")
+    ]
+    return [(folder, len(list(folder.glob("folds/held_out=*/fold.json")))) for folder in begun]
+
+
+def comparisons(runs: Iterable[Run]) -> list[Comparison]:
+    """Group runs by data (name and checksum), protocol and training settings.
+
+    Raises:
+        ValueError: if two runs of one group are of the same architecture and seed.
+    """
+    groups: dict[tuple, list[Run]] = {}
+    for run in sorted(runs, key=_order):
+        settings = tuple(str(run.settings.get(name)) for name in COMPARED_SETTINGS)
+        groups.setdefault((run.data, run.protocol, run.checksum, settings), []).append(run)
+    for group in groups.values():
+        seen: dict[tuple[str, int], Run] = {}
+        for run in group:
+            twin = seen.setdefault((run.architecture, run.seed), run)
+            if twin is not run:
+                raise ValueError(
+                    f"{twin.folder} and {run.folder} are the same architecture, data, settings and seed; "
+                    "move one of them out of the folder"
+                )
+    return [Comparison(tuple(group)) for _, group in sorted(groups.items())]
+
+
+def _has_result(path: Path) -> bool:
+    """Whether a run has at least one finished fold in its result."""
+    return path.exists() and bool(_read_json(path, _RESULT_FIELDS)["folds_done"])
+
+
+def display_name(architecture: str) -> str:
+    """An architecture's name for a reader; one from outside keeps its own."""
+    return NAMES.get(architecture, architecture)
+
+
+def hardware_text(hardware: Mapping[str, Any]) -> str:
+    """The machine in one phrase, from what a run recorded of it."""
+    if not hardware:
+        return "not recorded"
+    return ", ".join(_flat(hardware))
+
+
+def _flat(hardware: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in hardware.items():
+        if isinstance(value, list | tuple):
+            value = " + ".join(dict.fromkeys(map(str, value)))
+        yield f"{name} {value}" if isinstance(value, int | float) else str(value)
+
+
+def _order(run: Run) -> tuple[str, str, int, str, int]:
+    known = run.architecture in PAPER_ORDER
+    place = PAPER_ORDER.index(run.architecture) if known else len(PAPER_ORDER)
+    return run.data, run.protocol, place, run.architecture, run.seed
+
+
+def _read_json(path: Path, fields: Iterable[str]) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}); run the command again") from None
+    missing = [field for field in fields if field not in content]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by a run")
+    return content
+
+
+def _read_csv(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    text = dict.fromkeys(("sequence", "subject", "label", "vote", "predicted"), str)
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the column {', '.join(missing)}")
+    return table

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 USAGE_ERROR = 2
@@ -39,6 +39,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
         if len(argv) > 1:
             _fail(f"unexpected argument {argv[1]!r}; flags are written --name=value")
             return USAGE_ERROR
+        logging.set_verbosity(logging.WARNING)
         try:
             return main(argv) or 0
         except KeyboardInterrupt:

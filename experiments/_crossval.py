@@ -1,0 +1,263 @@
+"""A cross-validation of one architecture on one set: what it is, its folds one by one, its end.
+
+The commands that run folds (`loso`, and the launchers) share these functions; each is one step of
+data -> clips -> fold -> probabilities -> votes -> tables.
+"""
+
+import contextlib
+import datetime
+import os
+import platform
+import signal
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from stfer import models
+from stfer.data import clips as clips_lib
+from stfer.data.shards import Shards
+from stfer.evaluation import protocol as protocols
+from stfer.evaluation import voting
+from stfer.evaluation.results import VOTES, FoldResult, Prediction, RunFolder
+from stfer.training import batches
+from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.config import TrainConfig
+from stfer.training.engine import Clips, Engine
+from stfer.training.fit import Fitted, parameter_count
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """One architecture, one set, one protocol, one seed.
+
+    Attributes:
+        config: The training settings.
+        protocol: A name in `stfer.evaluation.protocol.PROTOCOLS`.
+        shards: The set.
+        rule: Which frames the architecture sees.
+        folds: All folds of the protocol, in order.
+        folder: Where the results go.
+    """
+
+    config: TrainConfig
+    protocol: str
+    shards: Shards
+    rule: clips_lib.ClipRule
+    folds: Sequence[protocols.Fold]
+    folder: RunFolder
+
+    @property
+    def fold_names(self) -> list[str]:
+        return [fold.held_out for fold in self.folds]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.shards.classes)
+
+    def record(self) -> dict[str, Any]:
+        """What `config.json` holds; `settings` and `data` decide whether a folder can go on."""
+        shards = self.shards
+        return {
+            "settings": self.config.to_dict()
+            | {
+                "protocol": self.protocol,
+                "clip_offsets": list(self.rule.offsets),
+                "slide": self.rule.slide,
+            },
+            "data": {
+                "name": shards.name,
+                "checksum": shards.checksum,
+                "classes": list(shards.classes),
+                "sequences": len(shards),
+                "subjects": len(set(shards.subjects)),
+                "crop": shards.crop,
+            },
+            "versions": versions(),
+            "hardware": hardware(),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+
+def prepare(
+    config: TrainConfig, protocol: str, shards: Shards, workdir: str | Path
+) -> CrossValidation:
+    """Put a cross-validation together and check that it can run.
+
+    Raises:
+        ValueError: The architecture or protocol is unknown, or a sequence is shorter than a clip.
+    """
+    model = models.create_model(config.architecture, num_classes=len(shards.classes))
+    rule = clips_lib.rule_for(config.architecture, model.frames)
+    short = [
+        f"{name} ({length})"
+        for name, length in zip(shards.ids, shards.lengths, strict=True)
+        if length < rule.shortest
+    ]
+    if short:
+        raise ValueError(
+            f"--arch={config.architecture} needs sequences of at least {rule.shortest} frames, but --data holds "
+            f"{len(short)} shorter ones: {', '.join(short[:3])}{' ...' if len(short) > 3 else ''}"
+        )
+    folds = protocols.folds(protocol, shards.subjects)
+    folder = run_path(workdir, shards.name, protocol, config)
+    return CrossValidation(config, protocol, shards, rule, folds, RunFolder(folder))
+
+
+def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
+    """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`."""
+    return Path(workdir) / urllib.parse.quote(data, safe="+ ") / protocol / config.architecture / f"seed={config.seed}"
+
+
+def build_model(plan: CrossValidation, **fields: object) -> nn.Module:
+    """The plan's model, computing in the type that its precision asks for."""
+    dtype = jax.numpy.bfloat16 if plan.config.precision == "bfloat16" else jax.numpy.float32
+    return models.create_model(plan.config.architecture, plan.num_classes, dtype, **fields)
+
+
+def training_clips(plan: CrossValidation) -> Clips:
+    """The training clip of every sequence, read from the shards when asked for."""
+    shards, rule = plan.shards, plan.rule
+    frames = [
+        clips_lib.training_clip(rule, int(length), name)
+        for length, name in zip(shards.lengths, shards.ids, strict=True)
+    ]
+
+    def gather(rows: np.ndarray) -> np.ndarray:
+        return np.stack([shards.frames(int(row))[frames[int(row)]] for row in rows])
+
+    return Clips((rule.frames, shards.size, shards.size, 3), shards.labels, gather)
+
+
+def build_engine(plan: CrossValidation, resident: bool | None = None) -> Engine:
+    """The compiled functions that all folds of the plan share."""
+    shape = batches.Shape.covering(plan.folds, plan.config.batch_size)
+    return Engine(build_model(plan), plan.config, training_clips(plan), shape, resident)
+
+
+def checkpoints(plan: CrossValidation, fold: protocols.Fold) -> FoldCheckpoints:
+    """A fold's checkpoints, tied to everything that its weights depend on."""
+    record = plan.record()
+    identity = {"settings": record["settings"], "data": record["data"], "held_out": fold.held_out}
+    return FoldCheckpoints(plan.folder.fold(fold.held_out), identity)
+
+
+def conclude(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResult:
+    """Classify a fold's held-out sequences, vote, and keep the fold: weights first, its record last."""
+    began = time.monotonic()
+    predictions = [predict(plan, engine, fitted, int(row)) for row in fitted.fold.test]
+    result = FoldResult(
+        fitted.fold.held_out,
+        predictions,
+        fitted.progress.history,
+        fitted.progress.seconds,
+        time.monotonic() - began,
+    )
+    saved = checkpoints(plan, fitted.fold)
+    saved.finish(fitted.state)
+    plan.folder.write_fold(result)
+    saved.discard_training()
+    return result
+
+
+def predict(plan: CrossValidation, engine: Engine, fitted: Fitted, row: int) -> Prediction:
+    """Both votes over the evaluation clips of one sequence (paper VI-B, Figure 16)."""
+    shards = plan.shards
+    frames = shards.frames(row)
+    places = clips_lib.evaluation_clips(plan.rule, len(frames), shards.ids[row])
+    probabilities = engine.classify(fitted.state, frames[places])
+    winners, shares = voting.vote(probabilities), voting.shares(probabilities)
+    return Prediction(
+        shards.ids[row],
+        shards.subjects[row],
+        shards.classes[shards.labels[row]],
+        {vote: shards.classes[winners[vote]] for vote in VOTES},
+        {vote: [float(p) for p in shares[vote]] for vote in VOTES},
+    )
+
+
+def pool(plan: CrossValidation) -> dict[str, Any]:
+    """Write the run's tables and result from the folds that are finished."""
+    model = build_model(plan)
+    shape = (1, plan.rule.frames, plan.shards.size, plan.shards.size, 3)
+    variables = jax.eval_shape(
+        model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, jax.numpy.float32)
+    )
+    about = {
+        "architecture": plan.config.architecture,
+        "data": plan.shards.name,
+        "protocol": plan.protocol,
+        "seed": plan.config.seed,
+        "parameters": parameter_count(variables["params"]),
+        "hardware": hardware(),
+    }
+    return plan.folder.pool(plan.fold_names, plan.shards.classes, about)
+
+
+class StopRequest:
+    """Becomes true when the process is asked to stop (Ctrl-C, SIGTERM)."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM into a request to save and leave; a second one leaves at once."""
+    request = StopRequest()
+
+    def handle(number: int, frame: object) -> None:
+        del frame
+        if request.signal is not None:
+            raise KeyboardInterrupt
+        request.signal = signal.Signals(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on."""
+    from importlib import metadata
+
+    packages = ("stfer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """What computed a result."""
+    devices = jax.local_devices()
+    kind = devices[0].device_kind
+    if devices[0].platform == "cpu":
+        kind = _processor()
+    return {
+        "backend": devices[0].platform,
+        "device": kind,
+        "devices": len(devices),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,258 @@
+"""Leave-one-subject-out training and evaluation of one architecture: the main job.
+
+    python -m experiments.loso --arch=early_fusion
+
+trains the paper's network once for every subject, each time without that subject, and tests it on
+that subject's sequences (paper VI-A). Interrupted, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import _app, _data
+
+if TYPE_CHECKING:
+    from experiments._crossval import CrossValidation
+
+FLAGS = flags.FLAGS
+FAILED_FOLDS = 1
+
+
+def define_flags() -> None:
+    """Define this command's flags."""
+    _data.define_flags()
+    flags.DEFINE_string("arch", "early_fusion", "The architecture, such as early_fusion.")
+    flags.DEFINE_list(
+        "modules", [], "Python modules to import first, which register architectures."
+    )
+    flags.DEFINE_enum(
+        "preset", None, ["paper", "demo"], "Settings (demo on synthetic data, else paper)."
+    )
+    flags.DEFINE_enum(
+        "protocol", "loso", ["loso", "kfold"], "Which subjects are held out together."
+    )
+    flags.DEFINE_string("workdir", "runs", "Folder for results.")
+    flags.DEFINE_list(
+        "subjects", None, "Hold out only these subjects (default: every one in turn)."
+    )
+    flags.DEFINE_integer("max_folds", None, "Stop after this many folds.", lower_bound=1)
+    flags.DEFINE_integer("epochs", None, "Override the preset's epochs.")
+    flags.DEFINE_integer("batch_size", None, "Override the preset's batch size.")
+    flags.DEFINE_float("learning_rate", None, "Override the preset's learning rate.")
+    flags.DEFINE_integer("seed", None, "Override the preset's seed (0).")
+    flags.DEFINE_enum(
+        "precision",
+        None,
+        ["float32", "tensorfloat32", "bfloat16"],
+        "Override the preset's precision.",
+    )
+    flags.DEFINE_enum(
+        "device_data",
+        "auto",
+        ["auto", "resident", "streamed"],
+        "Keep the frames in the device's memory, or stream batches to it.",
+    )
+    flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    del argv
+    check_architecture(FLAGS.arch)
+    _app.set_up_jax(_data.cache_dir())
+    plan = plan_from_flags()
+    names = select_folds(plan)
+    return run(plan, names)
+
+
+def check_architecture(name: str) -> None:
+    """Import `--modules` and check that the architecture is registered.
+
+    Raises:
+        UserError: It is not; lists those that are.
+    """
+    import importlib
+
+    from stfer import models
+
+    for module in FLAGS.modules:
+        importlib.import_module(module)
+    if name not in models.ARCHITECTURES:
+        raise _app.UserError(
+            f"--arch={name} is unknown; it must be one of {', '.join(models.ARCHITECTURES)}"
+        )
+
+
+def plan_from_flags() -> CrossValidation:
+    """The cross-validation that the flags ask for."""
+    from experiments import _crossval
+    from stfer.training import config as config_lib
+
+    preset = FLAGS.preset or ("demo" if _data.is_synthetic(FLAGS.data) else "paper")
+    config = config_lib.preset(
+        preset,
+        FLAGS.arch,
+        epochs=FLAGS.epochs,
+        batch_size=FLAGS.batch_size,
+        learning_rate=FLAGS.learning_rate,
+        seed=FLAGS.seed,
+        precision=FLAGS.precision,
+    )
+    return _crossval.prepare(config, FLAGS.protocol, _data.load(FLAGS.data), FLAGS.workdir)
+
+
+def select_folds(plan: CrossValidation) -> list[str]:
+    """The folds that `--subjects` and `--max_folds` leave, in order.
+
+    Raises:
+        UserError: A subject is not in the set.
+    """
+    names = plan.fold_names
+    if FLAGS.subjects is not None:
+        unknown = [name for name in FLAGS.subjects if name not in names]
+        if unknown:
+            some = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+            raise _app.UserError(
+                f"--subjects names {', '.join(unknown)}, not held out by {plan.protocol}: {some}"
+            )
+        names = [name for name in names if name in FLAGS.subjects]
+    return names[: FLAGS.max_folds]
+
+
+def run(plan: CrossValidation, names: list[str]) -> int:
+    """Train and test the named folds that are not finished, pool, draw, print."""
+    from experiments import _crossval
+    from stfer.training.fit import Stopped
+
+    folder = plan.folder
+    with folder.lock():
+        folder.create(plan.record())
+        pending = [name for name in names if not folder.is_finished(name)]
+        print_plan(plan, names, pending)
+        failures: list[str] = []
+        if pending:
+            with _crossval.stop_requests() as should_stop:
+                try:
+                    failures = train_folds(plan, names, pending, should_stop)
+                except Stopped:
+                    _crossval.pool(plan)
+                    saved = "stopped and saved; the same command goes on where it was"
+                    print(f"\n{saved} ({folder.path})", flush=True)
+                    return 128 + int(should_stop.signal)
+        result = _crossval.pool(plan)
+        figures = draw(plan)
+    report(plan, result, failures)
+    _app.print_paths([folder.path / "result.json", folder.path / "predictions.csv", *figures])
+    return FAILED_FOLDS if failures else 0
+
+
+def print_plan(plan: CrossValidation, names: list[str], pending: list[str]) -> None:
+    """Print what is going to happen."""
+    from experiments import _crossval
+
+    hardware = _crossval.hardware()
+    shards = plan.shards
+    _app.print_settings(
+        "Settings",
+        plan.config.to_dict()
+        | {
+            "protocol": plan.protocol,
+            "data": f"{shards.name}: {len(shards)} sequences, {len(set(shards.subjects))} subjects, "
+            f"{len(shards.classes)} classes",
+            "folds": f"{len(names)} of {len(plan.folds)}, {len(names) - len(pending)} of them finished",
+            "hardware": f"{hardware['device']} ({hardware['backend']}, {hardware['cores']} cores)",
+            "run folder": plan.folder.path,
+        },
+    )
+
+
+def train_folds(
+    plan: CrossValidation, names: list[str], pending: list[str], should_stop
+) -> list[str]:
+    """Train and test the pending folds one after another; a failed one does not stop the others.
+
+    Returns:
+        A sentence for each fold whose loss was not finite.
+    """
+    import tqdm
+
+    from experiments import _crossval
+    from stfer.training.fit import NonFiniteLossError, fit
+
+    resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
+    engine = _crossval.build_engine(plan, resident)
+    folds = {fold.held_out: fold for fold in plan.folds}
+    epochs = plan.config.epochs
+    failures = []
+    with tqdm.tqdm(
+        total=len(pending) * epochs, unit="epoch", mininterval=0.5, dynamic_ncols=True
+    ) as bar:
+        for number, name in enumerate(pending):
+            done = len(names) - len(pending) + number
+
+            def on_epoch(fold, progress, number=number, done=done):
+                loss = progress.history[-1]["train_loss"]
+                bar.set_description_str(
+                    f"fold {done + 1}/{len(names)} (held out {fold.held_out})", refresh=False
+                )
+                bar.set_postfix_str(
+                    f"epoch {progress.epoch}/{epochs}, loss {loss:.3f}", refresh=False
+                )
+                bar.update(number * epochs + progress.epoch - bar.n)
+
+            saved = [_crossval.checkpoints(plan, folds[name])]
+            try:
+                (fitted,) = fit(
+                    engine, [folds[name]], saved, should_stop, on_epoch, FLAGS.checkpoint_seconds
+                )
+            except NonFiniteLossError as error:
+                ids = ", ".join(plan.shards.ids[row] for row in error.rows)
+                failures.append(f"{error}; the batch was {ids}")
+                continue
+            _crossval.conclude(plan, engine, fitted)
+    return failures
+
+
+def draw(plan: CrossValidation) -> list:
+    """Draw the run's figures; none without a finished fold."""
+    if not any(plan.folder.is_finished(name) for name in plan.fold_names):
+        return []
+    from stfer.reporting import figures
+
+    return figures.draw_run(plan.folder.path)
+
+
+def report(plan: CrossValidation, result: dict, failures: list[str]) -> None:
+    """Print the accuracy with its interval, the confusion matrix and what failed."""
+    print(
+        f"\n{plan.config.architecture} on {plan.shards.name}, {plan.protocol}: "
+        f"{result['folds_done']} of {result['folds_total']} folds, {result['sequences']} sequences"
+    )
+    for vote, numbers in result["votes"].items():
+        interval = numbers["accuracy_interval"]
+        spread = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+        print(
+            f"  accuracy ({vote}) {numbers['accuracy']:.3f}{spread}; chance {result['chance']:.3f}"
+        )
+    if "summed" in result["votes"]:
+        print_confusion(plan.shards.classes, result["votes"]["summed"]["confusion_matrix"])
+    if result["seconds_per_subject"] is not None:
+        print(f"  {result['seconds_per_subject']:.1f} s of training a fold")
+    for sentence in failures:
+        print(f"  failed: {sentence}")
+
+
+def print_confusion(classes, matrix) -> None:
+    """Print a confusion matrix of counts, rows the true class."""
+    width = max(map(len, classes))
+    print("  confusion matrix, summed vote (rows: true class; columns: predicted)")
+    print("  " + " " * width + "".join(f"  {name[:5]:>5}" for name in classes))
+    for name, row in zip(classes, matrix, strict=True):
+        print(f"  {name:<{width}}" + "".join(f"  {count:>5}" for count in row))
+
+
+if __name__ == "__main__":
+    _app.run(main, define_flags)

@@ -1,0 +1,331 @@
+"""The folder of one cross-validation run: settings, finished folds, pooled tables, the result.
+
+`config.json` says what the run is; a folder with other settings is refused. Each finished fold is one
+JSON file, `folds/held_out=NAME/fold.json`, written last and in one rename: it is there whole or not at
+all, and a fold that has it is never trained again. The tables and `result.json` are pooled from those
+files, and always say how many folds of how many they cover. Every prediction carries its sequence's
+id; nothing is matched by order.
+"""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import socket
+import tempfile
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stfer.evaluation import metrics
+
+FORMAT = 1
+VOTES = ("summed", "maximum")
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the two votes say of one held-out sequence.
+
+    Attributes:
+        sequence: Its id.
+        subject: Who is seen in it.
+        label: The true class's name.
+        predicted: From vote name to the predicted class's name.
+        probabilities: From vote name to a number a class: the mean clip probability (summed), or the
+            share of clips that voted for it (maximum).
+    """
+
+    sequence: str
+    subject: str
+    label: str
+    predicted: Mapping[str, str]
+    probabilities: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """Everything that is kept of a finished fold.
+
+    Attributes:
+        name: The held-out subject, or the held-out group of a k-fold protocol.
+        predictions: One a held-out sequence.
+        history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
+        training_seconds: Time spent on training.
+        testing_seconds: Time spent on classifying the held-out sequences.
+    """
+
+    name: str
+    predictions: Sequence[Prediction]
+    history: Sequence[Mapping[str, float]]
+    training_seconds: float
+    testing_seconds: float
+
+
+class SettingsDifferError(ValueError):
+    """A run folder that belongs to other settings; the message names the fields."""
+
+
+class RunLockedError(OSError):
+    """Another live process works on the folder; the message names it."""
+
+
+class RunFolder:
+    """A run's folder on disk.
+
+    Args:
+        path: The folder; `create` makes it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the folder for these settings, or check that it is theirs.
+
+        Args:
+            config: JSON-serialisable; `settings` and `data` decide whether a folder can go on.
+
+        Raises:
+            SettingsDifferError: The folder has other settings; names each field.
+            OSError: It cannot be written.
+        """
+        file = self.path / "config.json"
+        if file.exists():
+            found = read_json(file)
+            lines = [
+                line
+                for part in ("settings", "data")
+                for line in differences(found.get(part, {}), config[part])
+            ]
+            if found.get("format") != FORMAT:
+                lines = [f"format is {found.get('format')!r} there and {FORMAT!r} here"]
+            if lines:
+                raise SettingsDifferError(
+                    f"{self.path} holds a run with other settings ({'; '.join(lines)}); "
+                    "give the same flags to go on with it, or another --workdir"
+                )
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            file, json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
+        )
+
+    @contextlib.contextmanager
+    def lock(self, shared: bool = False) -> Iterator[None]:
+        """Hold the folder against other processes; the kernel lets go when the process dies.
+
+        Args:
+            shared: Allow others that ask for a shared hold too (shards of one run).
+
+        Raises:
+            RunLockedError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _held(self.path / ".lock", shared, "this run"):
+            yield
+
+    @contextlib.contextmanager
+    def lock_fold(self, name: str) -> Iterator[None]:
+        """Hold one fold against the other processes of a shared run."""
+        folder = self.fold(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _held(folder / ".lock", False, f"fold {name}"):
+            yield
+
+    def fold(self, name: str) -> Path:
+        """The folder of the fold that holds out `name`; the name is quoted, so it cannot leave the run."""
+        quoted = urllib.parse.quote(name, safe=" ")
+        return self.path / "folds" / f"held_out={quoted}"
+
+    def is_finished(self, name: str) -> bool:
+        """Whether the fold has ended."""
+        return (self.fold(name) / "fold.json").is_file()
+
+    def write_fold(self, result: FoldResult) -> Path:
+        """Keep a finished fold: the whole of it or nothing."""
+        file = self.fold(result.name) / "fold.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            file, json.dumps({"format": FORMAT, **asdict(result)}, ensure_ascii=False) + "\n"
+        )
+        return file
+
+    def read_fold(self, name: str) -> FoldResult:
+        """Read a finished fold.
+
+        Raises:
+            ValueError: The file is damaged; says what to do.
+        """
+        file = self.fold(name) / "fold.json"
+        record = read_json(file)
+        try:
+            predictions = [Prediction(**row) for row in record["predictions"]]
+            return FoldResult(
+                record["name"],
+                predictions,
+                record["history"],
+                record["training_seconds"],
+                record["testing_seconds"],
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file} is not a finished fold's record ({error}); delete it to train the fold anew"
+            ) from error
+
+    def pool(
+        self, folds: Sequence[str], classes: Sequence[str], about: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the tables and `result.json` from the finished ones among `folds`.
+
+        Args:
+            folds: The names of all folds of the protocol, in order.
+            classes: Class names in label order.
+            about: Further fields of `result.json`, such as `architecture` and `data`.
+
+        Returns:
+            The result, as written; its `votes` are empty while no fold is finished.
+        """
+        with _held(self.path / ".pool", False, "the tables", wait=True):
+            finished = [self.read_fold(name) for name in folds if self.is_finished(name)]
+            result = pooled_result(finished, len(folds), classes) | dict(about)
+            self._write_tables(finished, classes)
+            write_atomically(
+                self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+            )
+        return result
+
+    def _write_tables(self, finished: Sequence[FoldResult], classes: Sequence[str]) -> None:
+        predictions = (
+            (p.sequence, p.subject, p.label, vote, p.predicted[vote], *p.probabilities[vote])
+            for fold in finished
+            for p in fold.predictions
+            for vote in VOTES
+        )
+        header = ("sequence", "subject", "label", "vote", "predicted", *classes)
+        _write_csv(self.path / "predictions.csv", header, predictions)
+        history = (
+            (fold.name, *(row[column] for column in HISTORY_COLUMNS))
+            for fold in finished
+            for row in fold.history
+        )
+        _write_csv(self.path / "history.csv", ("subject", *HISTORY_COLUMNS), history)
+        timing = (
+            (fold.name, fold.training_seconds, fold.testing_seconds, len(fold.predictions))
+            for fold in finished
+        )
+        header = ("subject", "training_seconds", "testing_seconds", "sequences")
+        _write_csv(self.path / "timing.csv", header, timing)
+
+
+def pooled_result(
+    finished: Sequence[FoldResult], total: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of `result.json` that the finished folds decide (SPEC of the fields: the README)."""
+    predictions = [p for fold in finished for p in fold.predictions]
+    number = {name: index for index, name in enumerate(classes)}
+    votes = {}
+    if predictions:
+        labels = [number[p.label] for p in predictions]
+        subjects = [p.subject for p in predictions]
+        for vote in VOTES:
+            predicted = [number[p.predicted[vote]] for p in predictions]
+            votes[vote] = metrics.summarise(labels, predicted, subjects, len(classes))
+    seconds = [fold.training_seconds for fold in finished]
+    return {
+        "folds_done": len(finished),
+        "folds_total": total,
+        "sequences": len(predictions),
+        "seconds_per_subject": float(np.mean(seconds)) if seconds else None,
+        "training_seconds": float(np.sum(seconds)),
+        "testing_seconds": float(sum(fold.testing_seconds for fold in finished)),
+        "classes": list(classes),
+        "chance": 1 / len(classes),
+        "votes": votes,
+    }
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Say field by field where two JSON-like mappings differ: "name is A there and B here"."""
+    lines = []
+    for name in sorted(found.keys() | wanted.keys()):
+        ours, theirs = wanted.get(name), found.get(name)
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            lines += differences(theirs, ours, f"{prefix}{name}.")
+        elif _plain(ours) != _plain(theirs):
+            lines.append(f"{prefix}{name} is {theirs!r} there and {ours!r} here")
+    return lines
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ValueError: It is not JSON; names the file.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: it is not readable JSON ({error})") from error
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a text file in one rename: a reader sees the old content or the new, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomically(file, text.getvalue())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@contextlib.contextmanager
+def _held(file: Path, shared: bool, what: str, wait: bool = False) -> Iterator[None]:
+    """An advisory lock with the owner's name in the file. A dead owner's lock is free at once."""
+    with file.open("a+", encoding="utf-8") as stream:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(stream, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            owner = stream.read().strip() or "another process"
+            raise RunLockedError(
+                f"{owner} is working on {what} in {file.parent}; wait for it, or give another --workdir"
+            ) from error
+        if not shared:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            stream.flush()
+        yield

@@ -1,0 +1,77 @@
+"""Which rows a fold trains on, in which order: from seed, fold name and epoch only.
+
+An epoch visits every training row once in a fresh order; its last batch may be short (as Keras' `fit`
+does). Every fold of a run gets index arrays of one shape: rows beyond the data have mask 0, steps
+beyond the data are inactive. So folds of different sizes share one compiled program, exactly.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from stfer.evaluation.protocol import Fold
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The one shape of every fold's index arrays.
+
+    Attributes:
+        steps: Steps of the longest epoch.
+        batch: Rows of a batch.
+        heldout: Rows of the largest held-out part (at least 1).
+    """
+
+    steps: int
+    batch: int
+    heldout: int
+
+    @staticmethod
+    def covering(folds: Sequence[Fold], batch_size: int) -> "Shape":
+        """Return the smallest shape that holds every one of the folds."""
+        steps = max(-(-len(fold.train) // batch_size) for fold in folds)
+        return Shape(steps, batch_size, max(1, *(len(fold.test) for fold in folds)))
+
+
+def fold_code(name: str) -> int:
+    """A stable number for a fold's name (CRC-32), so that a fold's random streams depend on no other fold."""
+    return zlib.crc32(name.encode())
+
+
+def init_key(seed: int, fold: str) -> jax.Array:
+    """The random key of a fold's initial parameters."""
+    return jax.random.fold_in(jax.random.key(seed), np.uint32(fold_code(fold)))
+
+
+def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return the batches of an epoch.
+
+    Args:
+        fold: The split.
+        epoch: From 0.
+        seed: The run's seed.
+        shape: The run's shape.
+
+    Returns:
+        indices: int32 [steps, batch], rows of the set; padding repeats row 0 of the fold.
+        mask: float32 [steps, batch], 1 for a row of data.
+    """
+    order = np.random.default_rng((seed, fold_code(fold.held_out), epoch)).permutation(fold.train)
+    return _padded(order, (shape.steps, shape.batch))
+
+
+def heldout_plan(fold: Fold, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out rows, int32 [heldout], and their mask, float32 [heldout]."""
+    return _padded(fold.test, (shape.heldout,))
+
+
+def _padded(rows: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    size = int(np.prod(shape))
+    filler = rows[0] if len(rows) else 0
+    indices = np.full(size, filler, np.int32)
+    indices[: len(rows)] = rows
+    mask = (np.arange(size) < len(rows)).astype(np.float32)
+    return indices.reshape(shape), mask.reshape(shape)

@@ -1,0 +1,222 @@
+"""Checkpoints of one fold: train state and position, written by Orbax, checked on the way back.
+
+While a fold trains, `training/` holds its last two states. When it has ended, `checkpoint/` holds the
+weights alone (parameters and batch statistics of the last epoch) and `training/` goes. Beside the
+arrays lies a JSON record: what the weights belong to (the identity) and a digest of every array, so
+that a truncated, altered or foreign checkpoint is told from a good one.
+"""
+
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from stfer.evaluation.results import differences
+from stfer.training.step import TrainState
+
+_log = logging.getLogger(__name__)
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that belongs to something else."""
+
+
+class ForeignCheckpointError(CheckpointError):
+    """A good checkpoint of something else."""
+
+
+class FoldCheckpoints:
+    """The checkpoints of one fold.
+
+    Args:
+        folder: The fold's folder; made when the first checkpoint is written.
+        identity: JSON-serialisable settings that the state belongs to.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]):
+        self._folder = Path(os.path.abspath(folder))
+        self._identity = dict(identity)
+
+    @property
+    def _training(self) -> Path:
+        return self._folder / "training"
+
+    @property
+    def weights(self) -> Path:
+        """Where the finished fold's weights are."""
+        return self._folder / "checkpoint"
+
+    def save(self, state: TrainState, progress: Mapping[str, Any]) -> None:
+        """Write the state and the position; an earlier good checkpoint stays until this one is complete."""
+        host = jax.device_get(state)
+        with self._manager() as manager:
+            taken = set(manager.all_steps())
+            number = max(taken, default=-1) + 1
+            manager.save(
+                number,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(host),
+                    record=ocp.args.JsonSave(
+                        _record(host, self._identity) | {"progress": dict(progress)}
+                    ),
+                ),
+                force=True,
+            )
+
+    def restore(self, template: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Return the newest complete state and its position, or None where there is none.
+
+        A checkpoint that does not read back as it was written is passed over with a warning; the one
+        before it is taken, or training starts anew.
+
+        Raises:
+            CheckpointError: A complete checkpoint belongs to other settings; names the fields.
+        """
+        if not self._training.is_dir():
+            return None
+        abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
+        with self._manager() as manager:
+            for number in sorted(manager.all_steps(), reverse=True):
+                where = self._training / str(number)
+                try:
+                    record = manager.restore(
+                        number, args=ocp.args.Composite(record=ocp.args.JsonRestore())
+                    )["record"]
+                    _check_identity(where, record, self._identity)
+                    state = manager.restore(
+                        number, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+                    )["state"]
+                    _check_digests(where, record, state)
+                except ForeignCheckpointError:
+                    raise
+                except CheckpointError as error:
+                    _log.warning("%s; passing it over", error)
+                except (
+                    Exception
+                ) as error:  # Orbax and TensorStore raise many kinds for a broken file.
+                    _log.warning(
+                        "checkpoint %s cannot be read (%s); passing it over",
+                        where,
+                        _first_line(error),
+                    )
+                else:
+                    return state, record["progress"]
+        return None
+
+    def finish(self, state: TrainState) -> None:
+        """Write the weights of the finished fold to `weights`, in one rename."""
+        save_weights(
+            self.weights, {"params": state.params, "batch_stats": state.batch_stats}, self._identity
+        )
+
+    def discard_training(self) -> None:
+        """Remove the states of the training that has ended."""
+        shutil.rmtree(self._training, ignore_errors=True)
+
+    def _manager(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, enable_async_checkpointing=False, cleanup_tmp_directories=True
+        )
+        return ocp.CheckpointManager(self._training, options=options)
+
+
+def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Write `{"params": ..., "batch_stats": ...}` and what they belong to, atomically.
+
+    Raises:
+        OSError: The file system refused; nothing is left half-written under that name.
+    """
+    host = jax.device_get(dict(variables))
+    folder = Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(
+            folder,
+            args=ocp.args.Composite(
+                weights=ocp.args.StandardSave(host),
+                record=ocp.args.JsonSave(_record(host, identity)),
+            ),
+        )
+
+
+def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_weights` wrote.
+
+    Returns:
+        The variables as NumPy arrays, and the identity they were saved with.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        CheckpointError: It cannot be read, or an array differs from what was written.
+    """
+    folder = Path(os.path.abspath(folder))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} holds no checkpoint")
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            record = checkpointer.restore(
+                folder, args=ocp.args.Composite(record=ocp.args.JsonRestore())
+            )["record"]
+            metadata = checkpointer.item_metadata(folder)["weights"]
+            tree = getattr(metadata, "tree", metadata)
+            abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+            weights = checkpointer.restore(
+                folder, args=ocp.args.Composite(weights=ocp.args.StandardRestore(abstract))
+            )["weights"]
+    except Exception as error:
+        raise CheckpointError(
+            f"checkpoint {folder} cannot be read ({_first_line(error)})"
+        ) from error
+    _check_digests(folder, record, weights)
+    weights = {"batch_stats": {}} | dict(weights)
+    return weights, record["identity"]
+
+
+def _record(tree: Any, identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "identity": dict(identity), "digests": _digests(tree)}
+
+
+def _digests(tree: Any) -> dict[str, int]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): zlib.crc32(
+            np.ascontiguousarray(leaf)
+        )
+        for path, leaf in leaves
+    }
+
+
+def _check_digests(where: Path, record: Mapping[str, Any], tree: Any) -> None:
+    found, written = _digests(tree), record.get("digests")
+    if found != written:
+        names = sorted(name for name in found if (written or {}).get(name) != found[name])
+        raise CheckpointError(
+            f"checkpoint {where} is damaged: {', '.join(names[:3]) or 'its list of arrays'} is not as it was written"
+        )
+
+
+def _check_identity(where: Path, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if record.get("format") != FORMAT:
+        raise ForeignCheckpointError(
+            f"checkpoint {where} has format {record.get('format')}; this version reads format {FORMAT}"
+        )
+    differing = differences(record["identity"], wanted)
+    if differing:
+        raise ForeignCheckpointError(
+            f"checkpoint {where} belongs to other settings: {'; '.join(differing)}"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

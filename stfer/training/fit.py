@@ -1,0 +1,220 @@
+"""Train folds from scratch to the last epoch, resumably.
+
+No early stopping and no choice of the best epoch: the weights are those of the last one (choosing on
+the held-out subject is the field's commonest leak). A fold's result depends on settings, data and the
+fold's name only, so a stopped training that goes on from its checkpoint ends in the same bits.
+"""
+
+import concurrent.futures
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from stfer.evaluation.protocol import Fold
+from stfer.training import batches
+from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.engine import Call, Engine
+from stfer.training.step import Totals, TrainState
+
+HISTORY = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
+
+
+class Stopped(Exception):
+    """Training was asked to stop; every fold's state has been saved."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is not a finite number. `fold` names the fold, `rows` the batch's rows of the set."""
+
+    def __init__(self, message: str, fold: str, rows: np.ndarray):
+        super().__init__(message)
+        self.fold = fold
+        self.rows = rows
+
+
+@dataclass
+class Progress:
+    """Where a fold's training stands; JSON-serialisable through `dataclasses.asdict`.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done of the epoch under way.
+        sums: Loss, correct answers and clips of the epoch under way.
+        history: One dict an epoch with the keys of `HISTORY`; epochs count from 1.
+        seconds: Time spent on training, over all sittings.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fold after its last epoch.
+
+    Attributes:
+        fold: The split.
+        state: Its train state.
+        progress: Its history and training seconds.
+    """
+
+    fold: Fold
+    state: TrainState
+    progress: Progress
+
+
+def fit(
+    engine: Engine,
+    folds: list[Fold],
+    checkpoints: list[FoldCheckpoints],
+    should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: Callable[[Fold, Progress], None] = lambda fold, progress: None,
+    checkpoint_seconds: float = 60.0,
+) -> list[Fitted]:
+    """Train one fold on each of the engine's lanes, from where their checkpoints stand.
+
+    Args:
+        engine: The compiled functions; `engine.lanes` folds train side by side.
+        folds: One fold a lane.
+        checkpoints: Their checkpoints.
+        should_stop: Asked between calls; True saves every fold and raises `Stopped`.
+        on_epoch: Told after each epoch of each fold.
+        checkpoint_seconds: A state is saved when this long has passed since the last.
+
+    Raises:
+        Stopped: `should_stop` said so.
+        NonFiniteLossError: A loss is not finite; the last good checkpoint stays.
+        CheckpointError: A checkpoint belongs to other settings.
+    """
+    if len(folds) != engine.lanes:
+        raise ValueError(f"{len(folds)} folds for {engine.lanes} lanes; one a lane is needed")
+    # Resume order: 1. a fresh state from the fold's key (also the template of what is restored);
+    # 2. the newest good checkpoint of the fold over it; 3. its history and its place in the epoch.
+    state = engine.init([batches.init_key(engine.config.seed, fold.held_out) for fold in folds])
+    lanes = [engine.lane(state, lane) for lane in range(engine.lanes)]
+    restored = [saved.restore(lane) for saved, lane in zip(checkpoints, lanes, strict=True)]
+    progress = [Progress(**found[1]) if found else Progress() for found in restored]
+    if any(restored):
+        lanes = [found[0] if found else lane for found, lane in zip(restored, lanes, strict=True)]
+        state = engine.join(lanes)
+    del lanes, restored
+
+    def save() -> None:
+        for lane, (saved, where) in enumerate(zip(checkpoints, progress, strict=True)):
+            saved.save(engine.lane(state, lane), dataclasses.asdict(where))
+
+    last_save = last_call = time.monotonic()
+    for calls, staged in _staged(engine, folds, progress):
+        state, results = engine.train(state, staged)
+        now = time.monotonic()
+        for fold, where, call, result in zip(folds, progress, calls, results, strict=True):
+            if where.epoch < engine.config.epochs:
+                where.seconds += now - last_call
+                if _absorb(engine, fold, where, call, *result):
+                    on_epoch(fold, where)
+        if should_stop():
+            save()
+            raise Stopped
+        if now - last_save > checkpoint_seconds:
+            save()
+            last_save = time.monotonic()
+        last_call = time.monotonic()
+    return [
+        Fitted(fold, engine.lane(state, lane), where)
+        for lane, (fold, where) in enumerate(zip(folds, progress, strict=True))
+    ]
+
+
+def _absorb(
+    engine: Engine, fold: Fold, where: Progress, call: Call, totals: Totals, heldout: Totals
+) -> bool:
+    """Count a call's results into a fold's progress; True when they ended an epoch."""
+    bad = call.active & ~np.isfinite(totals.loss)
+    if bad.any():
+        first = int(np.argmax(bad))
+        done = where.epoch * engine.shape.steps + where.step + first + 1
+        raise NonFiniteLossError(
+            f"fold {fold.held_out}: the loss of step {done} (epoch {where.epoch + 1}) is {totals.loss[first]} "
+            f"at learning rate {engine.config.learning_rate}",
+            fold.held_out,
+            call.indices[first][call.mask[first] > 0],
+        )
+    sums = [float(np.sum(part, dtype=np.float64)) for part in totals]
+    where.sums = [a + b for a, b in zip(where.sums, sums, strict=True)]
+    where.step += len(call.active)
+    if where.step < engine.shape.steps:
+        return False
+    loss, correct, count = where.sums
+    held_loss, held_correct, held_count = (float(x) for x in heldout)
+    row = (
+        loss / count,
+        correct / count,
+        held_loss / held_count if held_count else float("nan"),
+        held_correct / held_count if held_count else float("nan"),
+    )
+    where.epoch, where.step, where.sums = where.epoch + 1, 0, [0.0, 0.0, 0.0]
+    where.history.append(dict(zip(HISTORY, (where.epoch, *row), strict=True)))
+    return True
+
+
+def _calls(engine: Engine, folds: list[Fold], progress: list[Progress]) -> Iterator[list[Call]]:
+    """Every call that is still to make, for all lanes; a lane's steps that are done already are inactive."""
+    epochs, chunk, shape = engine.config.epochs, engine.steps_per_call, engine.shape
+    places = [(where.epoch, where.step) for where in progress]
+    rounds = max(epochs - epoch for epoch, _ in places)
+    for turn in range(rounds):
+        plans = [
+            batches.epoch_plan(fold, epoch + turn, engine.config.seed, shape)
+            for fold, (epoch, _) in zip(folds, places, strict=True)
+        ]
+        held = [batches.heldout_plan(fold, shape) for fold in folds]
+        first = min(step for _, step in places) if turn == 0 else 0
+        for start in range(first, shape.steps, chunk):
+            part = slice(start, min(start + chunk, shape.steps))
+            last = part.stop == shape.steps
+            yield [
+                _call(plan, held_out, part, last, step if turn == 0 else 0, epoch + turn < epochs)
+                for plan, held_out, (epoch, step) in zip(plans, held, places, strict=True)
+            ]
+
+
+def _call(plan, held_out, part: slice, last: bool, done: int, training: bool) -> Call:
+    indices, mask = (array[part] for array in plan)
+    numbers = np.arange(part.start, part.stop)
+    active = training & (numbers >= done) & mask.any(axis=1)
+    rows, row_mask = held_out
+    return Call(
+        indices, mask, active, rows, row_mask if last and training else np.zeros_like(row_mask)
+    )
+
+
+def _staged(
+    engine: Engine, folds: list[Fold], progress: list[Progress]
+) -> Iterator[tuple[list[Call], Any]]:
+    """Calls with their arguments on the device, the next one staged while the current one trains."""
+
+    def stage(calls):
+        return calls, engine.stage(calls)
+
+    with concurrent.futures.ThreadPoolExecutor(1, "stage") as pool:
+        ahead = None
+        for calls in _calls(engine, folds, progress):
+            upcoming = pool.submit(stage, calls)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = upcoming
+        if ahead is not None:
+            yield ahead.result()
+
+
+def parameter_count(params: Any) -> int:
+    """Trainable parameters of a model."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

@@ -196,6 +196,13 @@ def classify(model: nn.Module, state: TrainState, clips: Array) -> Array:
     return jax.nn.softmax(_eval_logits(model, state, clips))
 
 
+def score(
+    model: nn.Module, state: TrainState, pool: Array, labels: Array, indices: Array, mask: Array
+) -> Totals:
+    """`evaluate` on rows of a pool: indices int32 [rows], mask float32 [rows]."""
+    return evaluate(model, state, pool[indices], labels[indices], mask)
+
+
 def evaluate(
     model: nn.Module, state: TrainState, clips: Array, labels: Array, mask: Array
 ) -> Totals:

@@ -5,7 +5,7 @@ A run is one architecture, one data set, one protocol and one seed. Runs are com
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +102,7 @@ class Run:
     @property
     def hardware(self) -> str:
         """The machine in words."""
-        return hardware_text(self.config.get("hardware", {}))
+        return hardware_text(self.result.get("hardware") or self.config.get("hardware", {}))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -279,18 +279,18 @@ def display_name(architecture: str) -> str:
     return NAMES.get(architecture, architecture)
 
 
+def in_sentence(name: str) -> str:
+    """A display name inside a sentence: "Late fusion" becomes "late fusion", "RNN" stays."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
 def hardware_text(hardware: Mapping[str, Any]) -> str:
     """The machine in one phrase, from what a run recorded of it."""
     if not hardware:
         return "not recorded"
-    return ", ".join(_flat(hardware))
-
-
-def _flat(hardware: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in hardware.items():
-        if isinstance(value, list | tuple):
-            value = " + ".join(dict.fromkeys(map(str, value)))
-        yield f"{name} {value}" if isinstance(value, int | float) else str(value)
+    rest = {name: value for name, value in hardware.items() if name not in ("device", "backend")}
+    parts = [str(hardware[name]) for name in ("device", "backend") if name in hardware]
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in rest.items())])
 
 
 def _order(run: Run) -> tuple[str, str, int, str, int]:

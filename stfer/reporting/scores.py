@@ -1,0 +1,116 @@
+"""The figures of one architecture in a comparison, over all its seeds, and what its runs say of each sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stfer.evaluation.metrics import accuracy_interval, per_subject
+from stfer.evaluation.significance import Pair, compare_pairs
+from stfer.reporting.runs import Comparison, Run, display_name
+
+
+@dataclass(frozen=True)
+class Score:
+    """One architecture's figures by one vote; means over the seeds where there are several.
+
+    Attributes:
+        accuracy, interval, subject_mean, recall, macro_f1: as `stfer.evaluation.metrics.summarise` names them.
+        deviation: standard deviation of the accuracy over seeds (n - 1), None with one seed.
+        lowest, highest: the accuracy's range over seeds.
+        seeds: how many.
+        folds: "12 of 12", or one such for each seed where they differ.
+        complete: whether every seed has every fold.
+        sequences: how many each seed was tested on (the smallest number).
+        seconds: training seconds a fold, mean over seeds, or None.
+        parameters: trainable parameters, or None if the runs do not say.
+    """
+
+    accuracy: float
+    interval: list[float] | None
+    subject_mean: float
+    recall: float
+    macro_f1: float
+    deviation: float | None
+    lowest: float
+    highest: float
+    seeds: int
+    folds: str
+    complete: bool
+    sequences: int
+    seconds: float | None
+    parameters: int | None
+
+
+def score(runs: Sequence[Run], vote: str) -> Score:
+    """The figures of the runs of one architecture, which differ in their seed alone."""
+    votes = [run.result["votes"][vote] for run in runs]
+    accuracies = np.array([figures["accuracy"] for figures in votes])
+    interval = votes[0]["accuracy_interval"]
+    if len(runs) > 1:
+        table = outcomes(runs, vote)
+        interval = accuracy_interval(*per_subject(table["right"], table["subject"].tolist()))
+    seconds = [run.result.get("seconds_per_subject") for run in runs]
+
+    def mean(name: str) -> float:
+        return float(np.mean([figures[name] for figures in votes]))
+
+    return Score(
+        accuracy=float(accuracies.mean()),
+        interval=interval,
+        subject_mean=mean("subject_mean_accuracy"),
+        recall=mean("unweighted_average_recall"),
+        macro_f1=mean("macro_f1"),
+        deviation=float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
+        lowest=float(accuracies.min()),
+        highest=float(accuracies.max()),
+        seeds=len(runs),
+        folds=", ".join(dict.fromkeys(run.folds for run in runs)),
+        complete=all(run.complete for run in runs),
+        sequences=min(run.result["sequences"] for run in runs),
+        seconds=None if None in seconds else float(np.mean(seconds)),
+        parameters=runs[0].result.get("parameters"),
+    )
+
+
+def outcomes(runs: Sequence[Run], vote: str) -> pd.DataFrame:
+    """How often the seeds of one architecture get each sequence right.
+
+    Args:
+        runs: of one architecture.
+        vote: "summed" or "maximum".
+
+    Returns:
+        Indexed by the ids of the sequences that every seed was tested on: `subject`, `label`, `right` (share of the
+        seeds, float) and `first` (bool: whether the first run is right).
+
+    Raises:
+        ValueError: if two runs name different labels or subjects for one sequence.
+    """
+    tables = [run.of_vote(vote) for run in runs]
+    shared = tables[0].index
+    for table in tables[1:]:
+        shared = shared.intersection(table.index)
+    about = tables[0].loc[shared, ["subject", "label"]]
+    for run, table in zip(runs, tables, strict=True):
+        if not about.equals(table.loc[shared, ["subject", "label"]]):
+            raise ValueError(
+                f"{run.folder} and {runs[0].folder} name different subjects or labels for the same sequence"
+            )
+    right = np.mean([table.loc[shared, "right"].to_numpy(dtype=float) for table in tables], axis=0)
+    return about.assign(right=right, first=tables[0].loc[shared, "right"].to_numpy(dtype=bool))
+
+
+def compare(comparison: Comparison, vote: str) -> list[Pair]:
+    """Every two architectures of a comparison on the sequences that both were tested on."""
+    tables = {
+        display_name(architecture): outcomes(runs, vote)
+        for architecture, runs in comparison.by_architecture.items()
+    }
+    return compare_pairs(
+        {name: table["right"].to_numpy() for name, table in tables.items()},
+        {name: table["subject"].tolist() for name, table in tables.items()},
+        {name: table.index.tolist() for name, table in tables.items()},
+        single={name: table["first"].to_numpy() for name, table in tables.items()},
+    )

@@ -1,0 +1,289 @@
+"""What a comparison says: its summary tables, its sentences, the hardest subjects and the most confused pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stfer.evaluation.significance import METHODS, Pair
+from stfer.reporting.paper import LITERATURE
+from stfer.reporting.runs import Comparison, display_name, in_sentence
+from stfer.reporting.scores import Score, outcomes, score
+from stfer.reporting.tables import Column, Table, format_value
+
+
+@dataclass(frozen=True)
+class Confused:
+    """Two classes that are taken for each other.
+
+    Attributes:
+        label: the true class.
+        predicted: what it is taken for.
+        count: how often, over all architectures and seeds.
+        total: how many predictions there are for sequences of `label`.
+    """
+
+    label: str
+    predicted: str
+    count: int
+    total: int
+
+
+def summary_table(comparison: Comparison, vote: str, name: str) -> Table:
+    """Every architecture's figures by one vote, on one set under one protocol."""
+    rows = []
+    for architecture, runs in comparison.by_architecture.items():
+        ours = score(runs, vote)
+        rows.append(
+            (
+                display_name(architecture),
+                ours.folds,
+                ours.sequences,
+                ours.accuracy,
+                ours.interval,
+                ours.subject_mean,
+                ours.recall,
+                ours.macro_f1,
+                ours.parameters,
+                ours.seconds,
+            )
+        )
+    chance = comparison.runs[0].result.get("chance")
+    notes = [
+        "Interval: 95 %, bootstrap over subjects (2,000 resamples). Chance is "
+        f"{format_value(chance, 'share')}."
+        if chance is not None
+        else "Interval: 95 %, bootstrap over subjects.",
+    ]
+    notes += partial_notes(comparison)
+    return Table(
+        name,
+        f"{comparison.title}: all architectures, vote by {vote} probability",
+        (
+            Column("Architecture"),
+            Column("Folds"),
+            Column("Sequences", "count"),
+            Column("Accuracy", "share"),
+            Column("95 % interval", "interval"),
+            Column("Mean over subjects", "share"),
+            Column("Unweighted recall", "share"),
+            Column("Macro F1", "share"),
+            Column("Parameters", "count"),
+            Column("Training, s a fold", "seconds"),
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def partial_notes(comparison: Comparison) -> list[str]:
+    """A warning for each run that does not stand on every fold."""
+    return [
+        f"Partial: {display_name(run.architecture)}, seed {run.seed}, stands on {run.folds} folds."
+        for run in comparison.runs
+        if not run.complete
+    ]
+
+
+def pair_table(comparison: Comparison, pairs: Sequence[Pair], name: str) -> Table:
+    """Every two architectures: the difference and whether it holds."""
+    rows = [
+        (
+            pair.better,
+            pair.worse,
+            pair.sequences,
+            pair.difference,
+            pair.interval,
+            pair.permutation,
+            pair.mcnemar,
+            f"{pair.only_better} : {pair.only_worse}",
+            "yes" if pair.holds else "no",
+        )
+        for pair in sorted(pairs, key=lambda pair: -pair.difference)
+    ]
+    notes = [f"{text[0].upper()}{text[1:]}." for text in METHODS.values()]
+    notes.append("An interval is of its pair alone; the p-values are corrected for all pairs.")
+    if max(map(len, comparison.by_architecture.values())) > 1:
+        notes.append(
+            "Several seeds: a sequence counts by the share of seeds that get it right; McNemar takes the "
+            "lowest seed alone."
+        )
+    return Table(
+        name,
+        f"{comparison.title}: paired differences in accuracy",
+        (
+            Column("Better"),
+            Column("Worse"),
+            Column("Sequences", "count"),
+            Column("Difference", "difference"),
+            Column("95 % interval", "interval"),
+            Column("p, permutation", "p"),
+            Column("p, McNemar", "p"),
+            Column("Only one right"),
+            Column("Holds at 5 %"),
+        ),
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def seed_table(comparison: Comparison, vote: str, name: str) -> Table | None:
+    """Mean and spread over seeds, or None if no architecture has several."""
+    rows = []
+    for architecture, runs in comparison.by_architecture.items():
+        ours = score(runs, vote)
+        if ours.seeds > 1:
+            seeds = ", ".join(str(run.seed) for run in runs)
+            row = (ours.accuracy, ours.deviation, ours.lowest, ours.highest)
+            rows.append((display_name(architecture), seeds, ours.folds, *row))
+    if not rows:
+        return None
+    return Table(
+        name,
+        f"{comparison.title}: accuracy over seeds, vote by {vote} probability",
+        (
+            Column("Architecture"),
+            Column("Seeds"),
+            Column("Folds"),
+            Column("Mean", "share"),
+            Column("Standard deviation", "share"),
+            Column("Lowest", "share"),
+            Column("Highest", "share"),
+        ),
+        tuple(rows),
+    )
+
+
+def literature_table() -> Table:
+    """Published accuracies for context, apart from ours and each with its protocol."""
+    rows = [(w.source, w.method, w.data, w.accuracy, w.protocol) for w in LITERATURE]
+    return Table(
+        "literature",
+        "Published accuracies, for context only: other protocols, other data cuts",
+        (
+            Column("Source"),
+            Column("Method"),
+            Column("Data"),
+            Column("Accuracy", "share"),
+            Column("Protocol"),
+        ),
+        tuple(rows),
+        (
+            "Accuracies as the paper cites them (section III). They use other splits, often pretrained networks or "
+            "landmarks, and must not be read in one column with leave-one-subject-out numbers.",
+        ),
+    )
+
+
+def pair_sentence(pair: Pair) -> str:
+    """One difference in a sentence: by how many points, how sure, and whether it holds."""
+    points = 100 * pair.difference
+    if pair.interval is None:
+        return (
+            f"{pair.better} and {pair.worse}: {points:.0f} points apart on {pair.sequences} sequences of one subject, "
+            "from which nothing follows."
+        )
+    low, high = (100 * end for end in pair.interval)
+    p = format_value(pair.permutation, "p")
+    p = f"p {p}" if p.startswith("<") else f"p = {p}"
+    measured = f"95 % interval {low:.0f} to {high:.0f}, {p}, Holm-corrected"
+    if pair.holds:
+        return f"{pair.better} above {in_sentence(pair.worse)} by {points:.0f} points ({measured})."
+    return f"{pair.better} and {in_sentence(pair.worse)}: {points:.0f} points apart, which is not established ({measured})."
+
+
+def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[str]:
+    """The comparison in a few sentences for a person who reads nothing else."""
+    scores = {name: score(runs, vote) for name, runs in comparison.by_architecture.items()}
+    ranked = sorted(scores, key=lambda name: -scores[name].accuracy)
+    best = scores[ranked[0]]
+    interval = (
+        best.interval
+        and f" (95 % interval {100 * best.interval[0]:.0f} to {100 * best.interval[1]:.0f} %)"
+    )
+    on = f"{best.sequences} sequences, {best.folds} folds"
+    sentences = [
+        f"Highest: {in_sentence(display_name(ranked[0]))} with {100 * best.accuracy:.0f} % of sequences right"
+        f"{interval or ''}, on {on}."
+    ]
+    if len(ranked) > 1:
+        order = ", ".join(_ranked_name(name, scores[name]) for name in ranked)
+        sentences.append(f"In order: {order}.")
+        held = sum(pair.holds for pair in pairs)
+        sentences.append(
+            f"Of {len(pairs)} differences between two architectures, {held or 'none'} "
+            f"{'holds' if held == 1 else 'hold'} at the 5 % level after correction."
+        )
+    low = [n for n in ranked if _reaches_chance(comparison, scores[n].interval)]
+    if low:
+        names = ", ".join(in_sentence(display_name(n)) for n in low)
+        sentences.append(f"Not clearly above chance (the interval reaches it): {names}.")
+    return sentences
+
+
+def _ranked_name(architecture: str, ours: Score) -> str:
+    partial = "" if ours.complete else f" ({ours.folds} folds)"
+    return f"{in_sentence(display_name(architecture))} {100 * ours.accuracy:.0f} %{partial}"
+
+
+def _reaches_chance(comparison: Comparison, interval: list[float] | None) -> bool:
+    chance = comparison.runs[0].result.get("chance", 1 / len(comparison.runs[0].classes))
+    return interval is not None and interval[0] <= chance
+
+
+def hardest_subjects(comparison: Comparison, vote: str, number: int = 8) -> pd.DataFrame:
+    """The subjects with the lowest accuracy, averaged over architectures.
+
+    Returns:
+        Indexed by subject, hardest first: `accuracy` (0 to 1), `sequences`, `architectures` (how many tested it).
+    """
+    means = [
+        outcomes(runs, vote).groupby("subject")["right"].agg(["mean", "size"])
+        for runs in comparison.by_architecture.values()
+    ]
+    table = pd.concat(means)
+    grouped = table.groupby(level=0)
+    ranked = pd.DataFrame(
+        {
+            "accuracy": grouped["mean"].mean(),
+            "sequences": grouped["size"].max(),
+            "architectures": grouped.size(),
+        }
+    )
+    return ranked.sort_values("accuracy", kind="stable").head(number)
+
+
+def confused_pairs(comparison: Comparison, vote: str, number: int = 6) -> list[Confused]:
+    """The classes most often taken for another, summed over all runs, by their share of the true class."""
+    matrices = [np.array(run.result["votes"][vote]["confusion_matrix"]) for run in comparison.runs]
+    matrix = np.sum(matrices, axis=0)
+    totals = matrix.sum(axis=1)
+    classes = comparison.runs[0].classes
+    pairs = [
+        Confused(classes[row], classes[column], int(matrix[row, column]), int(totals[row]))
+        for row, column in np.argwhere(matrix > 0)
+        if row != column
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.count / pair.total, pair.label))[:number]
+
+
+def misclassified(
+    comparison: Comparison, vote: str, pair: Confused, number: int = 2
+) -> pd.DataFrame:
+    """The sequences that most runs take for the pair's wrong class, surest first.
+
+    Returns:
+        Indexed by sequence id: `subject`, `runs` (how many runs are wrong in this way), `share` (mean over those
+        of what the vote gave the wrong class).
+    """
+    found = []
+    for run in comparison.runs:
+        table = run.of_vote(vote)
+        wrong = table[(table["label"] == pair.label) & (table["predicted"] == pair.predicted)]
+        found.append(wrong.assign(share=wrong[pair.predicted].astype(float))[["subject", "share"]])
+    grouped = pd.concat(found).groupby(level=0)
+    table = grouped.agg(
+        subject=("subject", "first"), runs=("share", "size"), share=("share", "mean")
+    )
+    return table.sort_values(["runs", "share"], ascending=False, kind="stable").head(number)

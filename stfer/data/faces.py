@@ -19,15 +19,15 @@ import numpy as np
 DETECTORS = ("lbp", "yunet", "none")
 MISSING_FACES = ("drop", "interpolate")
 # The side of the crop is the box's longer side times 1 + 2 * margin; measured in BUILD_NOTES.md.
-DEFAULT_MARGIN = {"lbp": 0.3, "yunet": 0.1, "none": 0.0}
+DEFAULT_MARGIN = {"lbp": 0.3, "yunet": 0.05, "none": 0.0}
 
 CASCADE = Path(__file__).with_name("lbpcascade_frontalface_improved.xml")
 WINDOW = 45  # The cascade's own window: it sees no smaller face.
 SMALLEST_FACE = (
     0.18  # of the frame's shorter side; smaller ones are sought only when none is larger.
 )
-NEAR_FACE = 64  # pixels: what the last face is shrunk to before it is sought again.
-NEAR_REACH = 0.3  # of the last box: how far beyond it the next one is sought, on every side.
+NEAR_FACE = 96  # pixels: what the last face is shrunk to before it is sought again.
+NEAR_REACH = 0.2  # of the last box: how far beyond it the next one is sought, on every side.
 
 
 @dataclass(frozen=True)
@@ -241,9 +241,10 @@ def _search_lbp(frame: np.ndarray, near: Face | None, fine: bool = False) -> lis
         return faces
     region, origin = neighbourhood(frame, near, 2 * NEAR_REACH if fine else NEAR_REACH)
     side = max(near.width, near.height)
-    scale = min(1.0, (2 if fine else 1) * NEAR_FACE / side)
+    # The fine search may enlarge: the cascade's steps are then smaller than a pixel of the frame.
+    scale = min(1.5, 2 * NEAR_FACE / side) if fine else min(1.0, NEAR_FACE / side)
     limits = (0.7 * side, 1.4 * side) if fine else (0.8 * side, 1.25 * side)
-    return _detect(region, origin, scale, limits, *((1.03, 1) if fine else (1.08, 3)))
+    return _detect(region, origin, scale, limits, *((1.03, 1) if fine else (1.05, 3)))
 
 
 def neighbourhood(
@@ -267,8 +268,9 @@ def _detect(
     """Cascade boxes of one image shrunk by `scale`; `limits` are face sides in the frame's pixels."""
     if min(frame.shape[:2], default=0) < WINDOW:
         return []
-    if scale < 1:
-        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if scale != 1:
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=method)
     low, high = (max(WINDOW, round(side * scale)) for side in limits)
     boxes = _cascade().detectMultiScale(
         _grey(frame),

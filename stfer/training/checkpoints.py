@@ -167,9 +167,7 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             record = checkpointer.restore(
                 folder, args=ocp.args.Composite(record=ocp.args.JsonRestore())
             )["record"]
-            metadata = checkpointer.item_metadata(folder)["weights"]
-            tree = getattr(metadata, "tree", metadata)
-            abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+            abstract = jax.tree.map(_empty, record["arrays"])
             weights = checkpointer.restore(
                 folder, args=ocp.args.Composite(weights=ocp.args.StandardRestore(abstract))
             )["weights"]
@@ -183,7 +181,21 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _record(tree: Any, identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {"format": FORMAT, "identity": dict(identity), "digests": _digests(tree)}
+    return {
+        "format": FORMAT,
+        "identity": dict(identity),
+        "arrays": jax.tree.map(_described, dict(tree) if isinstance(tree, Mapping) else None),
+        "digests": _digests(tree),
+    }
+
+
+def _described(leaf: np.ndarray) -> str:
+    return f"{leaf.dtype} {' '.join(map(str, leaf.shape))}"
+
+
+def _empty(description: str) -> np.ndarray:
+    dtype, *shape = description.split()
+    return np.empty([int(length) for length in shape], dtype)
 
 
 def _digests(tree: Any) -> dict[str, int]:

@@ -1,0 +1,99 @@
+"""Checkpoints: what comes back, and what is told from a good one."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import tiny
+from stfer.training import checkpoints as lib
+from stfer.training import step as steps
+from stfer.training.config import TrainConfig
+
+IDENTITY = {"settings": {"architecture": "tiny", "learning_rate": 1e-5}, "held_out": "S1"}
+
+
+def a_state(seed):
+    optimizer = steps.make_optimizer(TrainConfig("tiny"))
+    return steps.init_state(tiny.Tiny(), optimizer, (2, 16, 16, 3), jax.random.key(seed))
+
+
+def damage_arrays(folder, change):
+    """Change every file that holds arrays (Orbax keeps copies that it does not read back)."""
+    files = [file for file in folder.rglob("d/*") if file.is_file()]
+    assert files
+    for file in files:
+        file.write_bytes(change(bytearray(file.read_bytes())))
+
+
+def flip(data):
+    data[len(data) // 2] ^= 1
+    return data
+
+
+DAMAGES = {"truncate": lambda data: data[: len(data) // 2], "empty": lambda data: b"", "flip": flip}
+
+
+def test_the_newest_state_and_its_progress_come_back(tmp_path):
+    saved = lib.FoldCheckpoints(tmp_path, IDENTITY)
+    assert saved.restore(a_state(0)) is None
+    for seed in (1, 2, 3):
+        saved.save(a_state(seed), {"epoch": seed})
+    state, progress = saved.restore(a_state(0))
+    assert tiny.leaves_equal(state, a_state(3))
+    assert progress == {"epoch": 3}
+
+
+# TensorStore's reads that fail together report to Orbax's event loop after the first has closed it.
+late_reports = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@late_reports
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damage, caplog):
+    saved = lib.FoldCheckpoints(tmp_path, IDENTITY)
+    saved.save(a_state(1), {"epoch": 1})
+    saved.save(a_state(2), {"epoch": 2})
+    damage_arrays(tmp_path / "training" / "1", DAMAGES[damage])
+    state, progress = saved.restore(a_state(0))
+    assert progress == {"epoch": 1}
+    assert tiny.leaves_equal(state, a_state(1))
+    assert "training/1" in caplog.text
+
+
+def test_a_checkpoint_of_other_settings_names_the_field(tmp_path):
+    lib.FoldCheckpoints(tmp_path, IDENTITY).save(a_state(1), {})
+    other = {"settings": {"architecture": "tiny", "learning_rate": 1e-4}, "held_out": "S1"}
+    with pytest.raises(
+        lib.ForeignCheckpointError, match=r"settings.learning_rate is 1e-05 there and 0.0001 here"
+    ):
+        lib.FoldCheckpoints(tmp_path, other).restore(a_state(0))
+
+
+def test_finished_weights_come_back_with_their_identity(tmp_path):
+    saved = lib.FoldCheckpoints(tmp_path, IDENTITY)
+    saved.save(a_state(1), {})
+    saved.finish(a_state(1))
+    saved.discard_training()
+    assert not (tmp_path / "training").exists()
+    variables, identity = lib.load_weights(saved.weights)
+    assert identity == IDENTITY
+    assert tiny.leaves_equal(variables["params"], a_state(1).params)
+    assert tiny.leaves_equal(variables["batch_stats"], a_state(1).batch_stats)
+
+
+@late_reports
+def test_altered_weights_are_refused(tmp_path):
+    variables = {"params": {"w": np.arange(5000, dtype=np.float32)}, "batch_stats": {}}
+    lib.save_weights(tmp_path / "good", variables, IDENTITY)
+    shutil.copytree(tmp_path / "good", tmp_path / "bad")
+    damage_arrays(tmp_path / "bad", flip)
+    lib.load_weights(tmp_path / "good")
+    with pytest.raises(lib.CheckpointError, match="bad"):
+        lib.load_weights(tmp_path / "bad")
+
+
+def test_no_checkpoint_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        lib.load_weights(tmp_path / "nothing")

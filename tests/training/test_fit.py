@@ -1,0 +1,129 @@
+"""Training a fold: resumed to the bit, compiled once, streamed as resident, stopped on a bad loss."""
+
+import numpy as np
+import pytest
+
+import tiny
+from stfer.evaluation.protocol import Fold, folds
+from stfer.training import fit as fit_lib
+from stfer.training.batches import Shape
+from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.config import TrainConfig
+from stfer.training.engine import Clips, Engine
+
+CONFIG = TrainConfig("tiny", epochs=4, batch_size=4, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rows = list(tiny.sequences(subjects=4))
+    clips = np.stack([frames[[-15, -1]] for *_, frames in rows])
+    labels = np.array(
+        [
+            ["anger", "disgust", "fear", "happiness", "sadness", "surprise"].index(row[2])
+            for row in rows
+        ]
+    )
+    return Clips(clips.shape[1:], labels.astype(np.int32), lambda rows: clips[rows]), folds(
+        "loso", [r[1] for r in rows]
+    )
+
+
+def engine_for(data, config=CONFIG, **options):
+    clips, splits = data
+    return Engine(tiny.Tiny(), config, clips, Shape.covering(splits, config.batch_size), **options)
+
+
+@pytest.fixture(scope="module", params=[1, 2, None], ids="steps_per_call={}".format)
+def engine(request, data):
+    return engine_for(data, steps_per_call=request.param)
+
+
+def train(engine, fold, folder, **options):
+    return fit_lib.fit(
+        engine, [fold], [FoldCheckpoints(folder, {"held_out": fold.held_out})], **options
+    )[0]
+
+
+def test_every_fold_uses_one_compiled_program(data, tmp_path):
+    engine = engine_for(data)
+    sizes = set()
+    for fold in data[1]:
+        fitted = train(engine, fold, tmp_path / fold.held_out)
+        engine.classify(fitted.state, data[0].gather(fold.test))
+        sizes.add((len(fold.train), len(fold.test)))
+    assert len(sizes) > 1  # The folds do differ in size.
+    assert [
+        f._cache_size() for f in (engine._init, engine._train, engine._score, engine._classify)
+    ] == [1] * 4
+
+
+def test_history_has_the_losses_of_an_independent_evaluation(data, tmp_path):
+    engine = engine_for(data)
+    fold = data[1][0]
+    fitted = train(engine, fold, tmp_path)
+    assert [row["epoch"] for row in fitted.progress.history] == [1, 2, 3, 4]
+    probabilities = engine.classify(fitted.state, data[0].gather(fold.test))
+    labels = data[0].labels[fold.test]
+    last = fitted.progress.history[-1]
+    picked = probabilities[np.arange(len(labels)), labels]
+    assert last["heldout_loss"] == pytest.approx(-np.log(picked).mean(), rel=1e-4)
+    assert last["heldout_accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
+    assert last["train_loss"] < fitted.progress.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 11])
+def test_a_stopped_training_goes_on_to_the_same_bits(data, tmp_path, engine, stop_after):
+    fold = data[1][1]
+    whole = train(engine, fold, tmp_path / "whole")
+    calls = iter(range(10**6))
+    with pytest.raises(fit_lib.Stopped):
+        train(
+            engine,
+            fold,
+            tmp_path / "parts",
+            should_stop=lambda: next(calls) + 1 == min(stop_after, _calls(engine)),
+        )
+    resumed = train(engine, fold, tmp_path / "parts")
+    assert tiny.leaves_equal(resumed.state, whole.state)
+    assert resumed.progress.history == whole.progress.history
+
+
+def _calls(engine):
+    return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
+
+
+def test_streamed_batches_give_the_resident_result(data, tmp_path):
+    fold = data[1][2]
+    resident = train(engine_for(data, resident=True), fold, tmp_path / "a")
+    streamed = train(engine_for(data, resident=False), fold, tmp_path / "b")
+    assert tiny.leaves_equal(resident.state, streamed.state)
+    assert resident.progress.history == streamed.progress.history
+
+
+def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
+    clips, splits = data
+    fold = splits[0]
+    spoiled = clips.gather(np.arange(len(clips.labels))).copy()
+    spoiled[fold.test] = 255 - spoiled[fold.test]
+    other = Clips(clips.shape, clips.labels, lambda rows: spoiled[rows])
+    a = train(engine_for((clips, splits)), fold, tmp_path / "a")
+    b = train(engine_for((other, splits)), fold, tmp_path / "b")
+    assert tiny.leaves_equal(a.state, b.state)
+    assert a.progress.history != b.progress.history  # The held-out loss does see them.
+
+
+def test_a_loss_that_is_not_finite_names_step_rate_and_batch(data, tmp_path):
+    config = TrainConfig("tiny", epochs=3, batch_size=4, learning_rate=1e38)
+    with pytest.raises(
+        fit_lib.NonFiniteLossError, match=r"step \d+ .*learning rate 1e\+38"
+    ) as caught:
+        train(engine_for(data, config), data[1][0], tmp_path)
+    assert set(caught.value.rows) <= set(data[1][0].train)
+
+
+def test_a_fold_without_held_out_rows_trains(data, tmp_path):
+    clips, _ = data
+    fold = Fold("none", (), np.arange(len(clips.labels)), np.array([], int))
+    engine = Engine(tiny.Tiny(), CONFIG, clips, Shape.covering([fold], 4))
+    assert np.isnan(train(engine, fold, tmp_path).progress.history[-1]["heldout_loss"])

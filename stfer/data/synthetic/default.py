@@ -32,7 +32,7 @@ def shard_folder(
     """Where `ensure` keeps the set of these settings."""
     settings = (crop or CropSettings()).to_dict() | {"min_frames": MIN_FRAMES}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"subjects={subjects},seed={seed},version={VERSION},crop={digest}"
+    name = f"subjects={subjects}-seed={seed}-version={VERSION}-crop={digest}"
     return Path(cache_dir).expanduser().absolute() / NAME / name
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from stfer.evaluation.voting import VOTES
 from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, save
@@ -155,6 +156,11 @@ def time_figure(comparison: Comparison, vote: str) -> Figure:
                 label=_row_label(architecture, runs),
             )
         plot.set_xscale("log")
+        plot.margins(x=0.12)
+        # Plain numbers at 1, 2 and 5 of each decade: powers of ten are hard to read off.
+        plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        plot.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        plot.xaxis.set_minor_locator(NullLocator())
         plot.set_ylim(0, 1)
         plot.set_xlabel("training seconds a fold (log scale)")
         plot.set_ylabel("accuracy, 95 % interval")

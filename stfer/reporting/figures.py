@@ -40,11 +40,12 @@ _STYLE = {
 }
 
 
-def draw_run(run_folder: str | Path) -> list[Path]:
-    """Draw the figures of one finished run into its folder `figures`.
+def draw_run(run_folder: str | Path, out: Path | None = None) -> list[Path]:
+    """Draw the figures of one finished run.
 
     Args:
         run_folder: holds config.json, result.json, predictions.csv and history.csv.
+        out: where the files go; the run's own folder `figures` if None.
 
     Returns:
         The files written: `confusion_summed`, `confusion_maximum` and `training`, each as PNG and SVG.
@@ -53,7 +54,7 @@ def draw_run(run_folder: str | Path) -> list[Path]:
         FileNotFoundError, ValueError: as `stfer.reporting.runs.read_run`.
     """
     run = read_run(run_folder)
-    folder = run.folder / "figures"
+    folder = out or run.folder / "figures"
     written = []
     for vote in VOTES:
         written += save(confusion_figure(run, vote), folder / f"confusion_{vote}")

@@ -190,7 +190,8 @@ def pair_sentence(pair: Pair) -> str:
     measured = f"95 % interval {low:.0f} to {high:.0f}, {p}, Holm-corrected"
     if pair.holds:
         return f"{pair.better} above {in_sentence(pair.worse)} by {points:.0f} points ({measured})."
-    return f"{pair.better} and {in_sentence(pair.worse)}: {points:.0f} points apart, which is not established ({measured})."
+    both = f"{pair.better} and {in_sentence(pair.worse)}"
+    return f"{both}: {points:.0f} points apart, which is not established ({measured})."
 
 
 def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[str]:

@@ -1,0 +1,238 @@
+"""Every architecture on every set, then the report: the paper's comparison.
+
+    python -m experiments.compare --data=synthetic
+
+runs what is missing and reuses what is finished: interrupted, the same command goes on where it was. Each
+run is one `experiments.loso` in a process of its own, so that it starts with a clean device.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from absl import flags
+
+from experiments import _app, _data, loso
+from experiments import report as report_command
+
+FLAGS = flags.FLAGS
+FAILED_RUNS = 1
+# Flags that mean the same to every run; what is not given is left to loso's own default.
+PASSED_ON = (
+    *("protocol", "workdir", "modules", "preset", "subjects", "max_folds", "epochs", "batch_size"),
+    *("learning_rate", "precision", "device_data", "checkpoint_seconds", "cache_dir"),
+    *("synthetic_subjects", "synthetic_seed", "workers"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make: an architecture on a set with a seed."""
+
+    data: str
+    architecture: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.architecture} on {self.data}, seed {self.seed}"
+
+
+def define_flags() -> None:
+    """Define this command's flags: loso's, but for lists of sets, architectures and seeds."""
+    loso.define_flags()
+    for name in ("arch", "seed"):
+        delattr(FLAGS, name)
+    flags.DEFINE_list(
+        "data",
+        ["synthetic"],
+        "The sets, separated by commas: 'synthetic' or shard folders. Each is a comparison of its own.",
+        allow_override=True,
+    )
+    flags.DEFINE_list("archs", [], "The architectures (default: all that are registered).")
+    flags.DEFINE_list("seeds", ["0"], "The seeds, separated by commas; several give a spread.")
+    report_command.define_report_flags()
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    del argv
+    seeds = parse_seeds(FLAGS.seeds)
+    architectures = check_architectures(FLAGS.archs)
+    if not FLAGS.data:
+        raise _app.UserError("--data is empty; name at least one set, such as --data=synthetic")
+    sets = {name: _data.load(name) for name in dict.fromkeys(FLAGS.data)}
+    jobs = [Job(data, name, seed) for data in sets for name in architectures for seed in seeds]
+    finished = {job for job in jobs if is_finished(job, sets[job.data])}
+    _app.print_settings(
+        "Settings",
+        {
+            "data": "; ".join(
+                f"{shards.name}, {len(shards)} sequences" for shards in sets.values()
+            ),
+            "architectures": ", ".join(architectures),
+            "seeds": ", ".join(map(str, seeds)),
+            "runs": f"{len(jobs)}, {len(finished)} of them finished",
+            "passed on": " ".join(passed_on()) or "nothing",
+            "out": report_command.report_folder(),
+        },
+    )
+    failed = []
+    for number, job in enumerate(jobs, start=1):
+        if job in finished:
+            print(f"\n[{number}/{len(jobs)}] {job}: finished already", flush=True)
+            continue
+        print(f"\n[{number}/{len(jobs)}] {job}", flush=True)
+        code = run_loso(job)
+        if code >= 128 or code < 0:
+            print("\nstopped; the same command goes on where it was", flush=True)
+            return code if code >= 128 else 128 - code
+        if code:
+            failed.append(job)
+    return finish(jobs, sets, failed)
+
+
+def finish(jobs: Sequence[Job], sets: Mapping, failed: Sequence[Job]) -> int:
+    """Report the runs that were asked for, and say which failed."""
+    from stfer.reporting import runs
+
+    checksums = {str(shards.checksum) for shards in sets.values()}
+    wanted = [
+        run
+        for run in runs.find_runs(FLAGS.workdir)
+        if run.checksum in checksums
+        and run.protocol == FLAGS.protocol
+        and any((job.architecture, job.seed) == (run.architecture, run.seed) for job in jobs)
+    ]
+    if not wanted:
+        raise _app.UserError(f"no run in {FLAGS.workdir} has a finished fold; nothing to report")
+    shown = list(sets.values()) if FLAGS.pictures else []
+    known = {run.checksum for run in wanted}
+    paths = report_command.report(
+        runs.comparisons(wanted), [shards for shards in shown if str(shards.checksum) in known]
+    )
+    for job in failed:
+        print(f"failed: {job} (its message stands above)")
+    _app.print_paths([paths[0], *(paths[0].parent / name for name in ("tables", "figures"))])
+    return FAILED_RUNS if failed else 0
+
+
+def parse_seeds(texts: Sequence[str]) -> list[int]:
+    """The seeds as numbers, each once.
+
+    Raises:
+        UserError: One is not a number of at least 0, or there is none.
+    """
+    if not texts or not all(text.strip().isdecimal() for text in texts):
+        raise _app.UserError(
+            f"--seeds={','.join(texts)} must be numbers from 0, such as --seeds=0,1,2"
+        )
+    return list(dict.fromkeys(int(text) for text in texts))
+
+
+def check_architectures(names: Sequence[str]) -> list[str]:
+    """The architectures asked for, or all, after importing `--modules`.
+
+    Raises:
+        UserError: One is not registered.
+    """
+    import importlib
+
+    from stfer import models
+
+    for module in FLAGS.modules:
+        importlib.import_module(module)
+    unknown = [name for name in names if name not in models.ARCHITECTURES]
+    if unknown:
+        raise _app.UserError(
+            f"--archs names {', '.join(unknown)}, not among {', '.join(models.ARCHITECTURES)}"
+        )
+    return list(dict.fromkeys(names)) or list(models.ARCHITECTURES)
+
+
+def is_finished(job: Job, shards) -> bool:
+    """Whether a run stands on every fold, with these settings and this data.
+
+    Raises:
+        UserError: The run's folder holds other settings or other data; said before hours are spent on the others.
+    """
+    from experiments import _crossval
+    from stfer.evaluation import results
+    from stfer.training import config as config_lib
+
+    preset = FLAGS.preset or ("demo" if _data.is_synthetic(job.data) else "paper")
+    overrides = ("epochs", "batch_size", "learning_rate", "precision")
+    config = config_lib.preset(
+        preset,
+        job.architecture,
+        seed=job.seed,
+        **{name: getattr(FLAGS, name) for name in overrides},
+    )
+    folder = _crossval.run_path(FLAGS.workdir, shards.name, FLAGS.protocol, config)
+    if not (folder / "config.json").exists():
+        return False
+    found = results.read_json(folder / "config.json")
+    settings = {name: found["settings"].get(name) for name in config.to_dict()}
+    lines = results.differences(settings, config.to_dict())
+    if found["data"].get("checksum") != shards.checksum:
+        lines.append(
+            f"the data there has checksum {found['data'].get('checksum')!r}, here {shards.checksum!r}"
+        )
+    if lines:
+        raise _app.UserError(
+            f"{folder} holds a run with other settings ({'; '.join(lines)}); give the same flags, or another --workdir"
+        )
+    if not (folder / "result.json").exists():
+        return False
+    result = results.read_json(folder / "result.json")
+    return result["folds_done"] == result["folds_total"]
+
+
+def passed_on() -> list[str]:
+    """The flags that the user gave and that every run gets."""
+    given = []
+    for name in PASSED_ON:
+        flag = FLAGS[name]
+        if flag.present:
+            value = flag.value
+            given.append(f"--{name}={','.join(value) if isinstance(value, list) else value}")
+    return given
+
+
+def run_loso(job: Job) -> int:
+    """Make or finish one run in a process of its own; returns its exit code."""
+    command = [
+        *(sys.executable, "-m", "experiments.loso"),
+        *(f"--data={job.data}", f"--arch={job.architecture}", f"--seed={job.seed}"),
+        *passed_on(),
+        *(["--debug"] if FLAGS.debug else []),
+    ]
+    with subprocess.Popen(command) as process, _signals_left_to(process):
+        return process.wait()
+
+
+@contextmanager
+def _signals_left_to(process: subprocess.Popen) -> Iterator[None]:
+    """Leave stopping to the run, which saves first: Ctrl-C reaches it from the terminal, SIGTERM is handed on."""
+
+    def hand_on(number: int, frame: object) -> None:
+        del frame
+        process.send_signal(number)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    _app.run(main, define_flags)

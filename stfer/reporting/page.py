@@ -1,0 +1,191 @@
+"""The report as one HTML page that needs no network and no script: `page.html` and `page.css`, filled in."""
+
+import base64
+import datetime
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from stfer.evaluation.protocol import PROTOCOLS
+from stfer.reporting import summary
+from stfer.reporting.figures import VOTE_NAMES
+from stfer.reporting.paper import FINAL_MODEL
+from stfer.reporting.runs import Comparison, Run, display_name
+from stfer.reporting.tables import Table
+from stfer.reporting.voting_example import worked_example
+
+if TYPE_CHECKING:
+    from stfer.reporting.report import FrameSource, Section
+
+_FRAMES_SHOWN = 4
+_FRAME_PIXELS = 112
+_PAIRS_SHOWN = 3
+
+
+def render(
+    sections: Sequence["Section"],
+    *,
+    paper: Sequence[Table],
+    literature: Table,
+    distribution: Path,
+    vote: str,
+    frames: "FrameSource | None",
+    unfinished: Sequence[tuple[Path, int]],
+) -> str:
+    """Fill in the page.
+
+    Args:
+        sections: one for each comparison.
+        paper: Tables I to VIII.
+        literature: published accuracies.
+        distribution: the SVG file of the class distribution.
+        vote: whose accuracy is compared.
+        frames: where pictures come from; None for a page without any.
+        unfinished: runs without a result and their finished folds.
+
+    Returns:
+        The page's HTML, with every figure and picture inside it.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("stfer.reporting", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        css=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        sections=[_section(section, vote, frames) for section in sections],
+        paper=paper,
+        literature=literature,
+        final_model=FINAL_MODEL,
+        distribution=_svg(distribution),
+        vote=VOTE_NAMES[vote],
+        example=worked_example(),
+        pictures=frames is not None,
+        unfinished=[(str(folder), done) for folder, done in unfinished],
+        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _section(section: "Section", vote: str, frames: "FrameSource | None") -> dict[str, Any]:
+    comparison = section.comparison
+    pairs = sorted(section.pairs, key=lambda pair: -pair.difference)
+    confused = summary.confused_pairs(comparison, vote)
+    figures = [(title, _svg(path)) for title, path in section.figures.items()]
+    return {
+        "key": section.key,
+        "title": comparison.title,
+        "headline": summary.headline(comparison, vote, section.pairs),
+        "partial": summary.partial_notes(comparison),
+        "holding": [summary.pair_sentence(pair) for pair in pairs if pair.holds],
+        "open": [summary.pair_sentence(pair) for pair in pairs if not pair.holds],
+        "tables": section.tables,
+        # Figures of several architectures have no colon; those of one run are folded away by run.
+        "figures": [item for item in figures if ":" not in item[0]],
+        "run_figures": [item for item in figures if ":" in item[0]],
+        "hardest": summary.hardest_subjects(comparison, vote).reset_index().to_dict("records"),
+        "confused": confused,
+        "mistakes": _mistakes(comparison, vote, confused[:_PAIRS_SHOWN], frames),
+        "settings": _settings(comparison),
+        "commands": [command(run) for run in comparison.runs],
+    }
+
+
+def _mistakes(
+    comparison: Comparison,
+    vote: str,
+    pairs: Sequence[summary.Confused],
+    frames: "FrameSource | None",
+) -> list[dict[str, Any]]:
+    """Some misclassified sequences of each of the most confused pairs, with pictures where there are any."""
+    found = []
+    for pair in pairs:
+        for row in summary.misclassified(comparison, vote, pair).itertuples():
+            pictures = frames(comparison, row.Index) if frames else None
+            found.append(
+                {
+                    "sequence": row.Index,
+                    "subject": row.subject,
+                    "pair": pair,
+                    "runs": row.runs,
+                    "share": row.share,
+                    "frames": _film_strip(pictures) if pictures is not None else [],
+                }
+            )
+    return found
+
+
+def _film_strip(frames: NDArray[np.uint8]) -> list[str]:
+    """A few frames from the first to the apex, as JPEG data addresses.
+
+    Args:
+        frames: uint8 [time, height, width, 3], RGB.
+    """
+    places = np.linspace(0, len(frames) - 1, min(_FRAMES_SHOWN, len(frames))).round().astype(int)
+    strip = []
+    for place in places:
+        small = cv2.resize(
+            frames[place], (_FRAME_PIXELS, _FRAME_PIXELS), interpolation=cv2.INTER_AREA
+        )
+        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+        strip.append("data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode())
+    return strip
+
+
+def _svg(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _settings(comparison: Comparison) -> list[tuple[str, str]]:
+    """Data, settings, versions and hardware, each once where all the runs agree."""
+    data = comparison.runs[0].config["data"]
+    rows = [
+        ("data", f"{comparison.data}, checksum {comparison.checksum[:16]}"),
+        ("sequences, subjects", f"{data.get('sequences', '?')}, {data.get('subjects', '?')}"),
+        ("classes", ", ".join(comparison.runs[0].classes)),
+        ("face crop", _pairs(data.get("crop") or {})),
+        ("protocol", PROTOCOLS.get(comparison.protocol, comparison.protocol)),
+        *((name.replace("_", " "), str(value)) for name, value in comparison.settings.items()),
+    ]
+    for title, texts in (
+        ("versions", [_pairs(run.config.get("versions", {})) for run in comparison.runs]),
+        ("hardware", [run.hardware for run in comparison.runs]),
+    ):
+        rows += [(title, text) for text in dict.fromkeys(texts)]
+    return rows
+
+
+def _pairs(mapping: Any) -> str:
+    if not isinstance(mapping, dict):
+        return str(mapping)
+    return ", ".join(f"{name} {value}" for name, value in mapping.items()) or "not recorded"
+
+
+def command(run: Run) -> str:
+    """The command that makes a run again.
+
+    A run does not know where its shards lay; the checksum on the page says whether they are the same.
+    """
+    data = run.config["data"]
+    flags = [f"--arch={run.architecture}"]
+    if run.data == "synthetic":
+        flags += ["--data=synthetic", f"--synthetic_subjects={data['subjects']}"]
+    else:
+        flags += [f"--data=FOLDER_OF_{run.data.upper()}"]
+    flags += [f"--protocol={run.protocol}"]
+    for name in ("preset", "epochs", "batch_size", "learning_rate", "precision", "seed"):
+        if name in run.settings:
+            flags.append(f"--{name}={run.settings[name]}")
+    return "python -m experiments.loso " + " ".join(shlex.quote(flag) for flag in flags)
+
+
+def run_title(run: Run) -> str:
+    """Architecture and seed of a run."""
+    return f"{display_name(run.architecture)}, seed {run.seed}"

@@ -1,0 +1,141 @@
+"""A report of finished runs: tables in four forms, figures, and one page, in one folder."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stfer.evaluation.significance import Pair
+from stfer.reporting import comparison_figures, figures, page, paper_tables, summary, tables
+from stfer.reporting.runs import Comparison, Run
+from stfer.reporting.scores import compare
+from stfer.reporting.tables import Table
+
+# Returns uint8 [time, height, width, 3] RGB frames of a sequence, or None if they are not at hand.
+FrameSource = Callable[[Comparison, str], NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one comparison.
+
+    Attributes:
+        comparison: the runs.
+        key: short and unique in the report; names files and anchors.
+        pairs: paired differences by the report's vote.
+        tables: summary by both votes, pairs, and seeds where there are several.
+        figures: title to the figure's SVG file.
+    """
+
+    comparison: Comparison
+    key: str
+    pairs: Sequence[Pair]
+    tables: Sequence[Table]
+    figures: Mapping[str, Path]
+
+
+def write_report(
+    comparisons: Sequence[Comparison],
+    out: Path,
+    *,
+    vote: str = "summed",
+    parameters: Mapping[str, int] | None = None,
+    frames: FrameSource | None = None,
+    unfinished: Sequence[tuple[Path, int]] = (),
+) -> tuple[list[Table], list[Path]]:
+    """Write the whole report.
+
+    Args:
+        comparisons: finished runs, grouped by `stfer.reporting.runs.comparisons`.
+        out: the folder to write into.
+        vote: whose accuracy is compared, "summed" or "maximum".
+        parameters: trainable parameters from the models themselves, see `paper_tables.parameter_table`.
+        frames: where the page gets its pictures from; None for a page without pictures.
+        unfinished: runs that were begun and have no result, with their finished folds.
+
+    Returns:
+        The tables in reading order, and the paths written: the page first, then tables and figures.
+    """
+    paper = paper_tables.paper_tables(comparisons, parameters)
+    literature = summary.literature_table()
+    sections = [
+        _section(comparison, key, out, vote)
+        for comparison, key in zip(comparisons, _keys(comparisons), strict=True)
+    ]
+    shown = [table for section in sections for table in section.tables] + paper + [literature]
+    distribution = figures.save(
+        comparison_figures.distribution_figure(comparisons), out / "figures" / "classes"
+    )
+    written = tables.write(shown, out / "tables")
+    html = page.render(
+        sections,
+        paper=paper,
+        literature=literature,
+        distribution=next(path for path in distribution if path.suffix == ".svg"),
+        vote=vote,
+        frames=frames,
+        unfinished=unfinished,
+    )
+    index = out / "index.html"
+    index.write_text(html, encoding="utf-8")
+    return shown, [index, *written, *sorted((out / "figures").rglob("*.*"))]
+
+
+def _section(comparison: Comparison, key: str, out: Path, vote: str) -> Section:
+    pairs = compare(comparison, vote)
+    other = "maximum" if vote == "summed" else "summed"
+    found = [
+        summary.summary_table(comparison, vote, f"summary_{key}_{vote}"),
+        summary.summary_table(comparison, other, f"summary_{key}_{other}"),
+        summary.pair_table(comparison, pairs, f"pairs_{key}") if pairs else None,
+        summary.seed_table(comparison, vote, f"seeds_{key}"),
+    ]
+    folder = out / "figures" / key
+    written = comparison_figures.draw_comparison(comparison, folder, vote)
+    titles = {
+        "accuracy": "Accuracy of every architecture",
+        "subjects": "Accuracy of each subject",
+        "time": "Accuracy against training time",
+    }
+    drawn = {titles[path.stem]: path for path in written if path.suffix == ".svg"}
+    for run in comparison.runs:
+        name = f"{run.architecture}_seed{run.seed}"
+        drawn |= {
+            f"{title}: {figures.caption(run)}, seed {run.seed}": path
+            for title, path in _run_figures(run, folder / name).items()
+        }
+    return Section(comparison, key, pairs, [table for table in found if table], drawn)
+
+
+def _run_figures(run: Run, folder: Path) -> dict[str, Path]:
+    """Copy a run's own figures into the report, so that it stands alone; draw them where the run has none."""
+    titles = {
+        f"confusion_{vote}": f"Confusion matrix, {name}"
+        for vote, name in figures.VOTE_NAMES.items()
+    }
+    titles["training"] = "Training curves"
+    own = [
+        run.folder / "figures" / f"{stem}.{ending}" for stem in titles for ending in figures.FORMATS
+    ]
+    age = (run.folder / "result.json").stat().st_mtime
+    if all(path.exists() and path.stat().st_mtime >= age for path in own):
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn = [Path(shutil.copyfile(path, folder / path.name)) for path in own]
+    else:
+        drawn = figures.draw_run(run.folder, folder)
+    return {titles[path.stem]: path for path in drawn if path.suffix == ".svg"}
+
+
+def _keys(comparisons: Sequence[Comparison]) -> list[str]:
+    """A file name for each comparison: data and protocol, numbered where that is not enough."""
+    keys: list[str] = []
+    for comparison in comparisons:
+        plain = "".join(
+            c if c.isalnum() else "_" for c in f"{comparison.data}_{comparison.protocol}".lower()
+        )
+        taken = sum(key == plain or key.startswith(f"{plain}_v") for key in keys)
+        keys.append(f"{plain}_v{taken + 1}" if taken else plain)
+    return keys

@@ -8,7 +8,7 @@ fold's name only, so a stopped training that goes on from its checkpoint ends in
 import concurrent.futures
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,11 +79,11 @@ def fit(
     on_epoch: Callable[[Fold, Progress], None] = lambda fold, progress: None,
     checkpoint_seconds: float = 60.0,
 ) -> list[Fitted]:
-    """Train one fold on each of the engine's lanes, from where their checkpoints stand.
+    """Train folds side by side on the engine's lanes, from where their checkpoints stand.
 
     Args:
-        engine: The compiled functions; `engine.lanes` folds train side by side.
-        folds: One fold a lane.
+        engine: The compiled functions; at most `engine.lanes` folds train side by side.
+        folds: At most one fold a lane.
         checkpoints: Their checkpoints.
         should_stop: Asked between calls; True saves every fold and raises `Stopped`.
         on_epoch: Told after each epoch of each fold.
@@ -91,15 +91,18 @@ def fit(
 
     Raises:
         Stopped: `should_stop` said so.
-        NonFiniteLossError: A loss is not finite; the last good checkpoint stays.
+        NonFiniteLossError: The loss of one of the folds is not finite. Its last good checkpoint stays;
+            the others are saved, and go on from there in a call without it.
         CheckpointError: A checkpoint belongs to other settings.
     """
-    if len(folds) != engine.lanes:
-        raise ValueError(f"{len(folds)} folds for {engine.lanes} lanes; one a lane is needed")
+    if not 0 < len(folds) <= engine.lanes:
+        raise ValueError(
+            f"{len(folds)} folds for {engine.lanes} lanes; at most one a lane can train"
+        )
     # Resume order: 1. a fresh state from the fold's key (also the template of what is restored);
     # 2. the newest good checkpoint of the fold over it; 3. its history and its place in the epoch.
     state = engine.init([batches.init_key(engine.config.seed, fold.held_out) for fold in folds])
-    lanes = [engine.lane(state, lane) for lane in range(engine.lanes)]
+    lanes = [engine.lane(state, lane) for lane in range(len(folds))]
     restored = [saved.restore(lane) for saved, lane in zip(checkpoints, lanes, strict=True)]
     progress = [Progress(**found[1]) if found else Progress() for found in restored]
     if any(restored):
@@ -107,19 +110,27 @@ def fit(
         state = engine.join(lanes)
     del lanes, restored
 
-    def save() -> None:
-        for lane, (saved, where) in enumerate(zip(checkpoints, progress, strict=True)):
-            saved.save(engine.lane(state, lane), dataclasses.asdict(where))
+    def save(without: Collection[str] = ()) -> None:
+        for lane, (fold, saved, where) in enumerate(zip(folds, checkpoints, progress, strict=True)):
+            if fold.held_out not in without:
+                saved.save(engine.lane(state, lane), dataclasses.asdict(where))
 
     last_save = last_call = time.monotonic()
-    for calls, staged in _staged(engine, folds, progress):
+    for stop, calls, staged in _staged(engine, folds, progress):
         state, results = engine.train(state, staged)
         now = time.monotonic()
+        failed: list[NonFiniteLossError] = []
         for fold, where, call, result in zip(folds, progress, calls, results, strict=True):
-            if where.epoch < engine.config.epochs:
+            if where.epoch < engine.config.epochs and where.step < stop:
                 where.seconds += now - last_call
-                if _absorb(engine, fold, where, call, *result):
-                    on_epoch(fold, where)
+                try:
+                    if _absorb(engine, fold, where, stop, call, *result):
+                        on_epoch(fold, where)
+                except NonFiniteLossError as error:
+                    failed.append(error)
+        if failed:
+            save(without=[error.fold for error in failed])
+            raise failed[0]
         if should_stop():
             save()
             raise Stopped
@@ -134,22 +145,29 @@ def fit(
 
 
 def _absorb(
-    engine: Engine, fold: Fold, where: Progress, call: Call, totals: Totals, heldout: Totals
+    engine: Engine,
+    fold: Fold,
+    where: Progress,
+    stop: int,
+    call: Call,
+    totals: Totals,
+    heldout: Totals,
 ) -> bool:
-    """Count a call's results into a fold's progress; True when they ended an epoch."""
+    """Count the results of a call up to step `stop` into a fold's progress; True when they ended an epoch."""
     bad = call.active & ~np.isfinite(totals.loss)
     if bad.any():
         first = int(np.argmax(bad))
-        done = where.epoch * engine.shape.steps + where.step + first + 1
+        steps_an_epoch = -(-len(fold.train) // engine.config.batch_size)
+        number = where.epoch * steps_an_epoch + stop - len(call.active) + first + 1
         raise NonFiniteLossError(
-            f"fold {fold.held_out}: the loss of step {done} (epoch {where.epoch + 1}) is {totals.loss[first]} "
+            f"fold {fold.held_out}: the loss of step {number} (epoch {where.epoch + 1}) is {totals.loss[first]} "
             f"at learning rate {engine.config.learning_rate}",
             fold.held_out,
             call.indices[first][call.mask[first] > 0],
         )
     sums = [float(np.sum(part, dtype=np.float64)) for part in totals]
     where.sums = [a + b for a, b in zip(where.sums, sums, strict=True)]
-    where.step += len(call.active)
+    where.step = stop
     if where.step < engine.shape.steps:
         return False
     loss, correct, count = where.sums
@@ -165,8 +183,13 @@ def _absorb(
     return True
 
 
-def _calls(engine: Engine, folds: list[Fold], progress: list[Progress]) -> Iterator[list[Call]]:
-    """Every call that is still to make, for all lanes; a lane's steps that are done already are inactive."""
+def _calls(
+    engine: Engine, folds: list[Fold], progress: list[Progress]
+) -> Iterator[tuple[int, list[Call]]]:
+    """Every call that is still to make, and the step of the epoch that it ends before.
+
+    A lane's steps that are done already are inactive.
+    """
     epochs, chunk, shape = engine.config.epochs, engine.steps_per_call, engine.shape
     places = [(where.epoch, where.step) for where in progress]
     rounds = max(epochs - epoch for epoch, _ in places)
@@ -180,10 +203,11 @@ def _calls(engine: Engine, folds: list[Fold], progress: list[Progress]) -> Itera
         for start in range(first, shape.steps, chunk):
             part = slice(start, min(start + chunk, shape.steps))
             last = part.stop == shape.steps
-            yield [
+            calls = [
                 _call(plan, held_out, part, last, step if turn == 0 else 0, epoch + turn < epochs)
                 for plan, held_out, (epoch, step) in zip(plans, held, places, strict=True)
             ]
+            yield part.stop, calls
 
 
 def _call(plan, held_out, part: slice, last: bool, done: int, training: bool) -> Call:
@@ -198,16 +222,16 @@ def _call(plan, held_out, part: slice, last: bool, done: int, training: bool) ->
 
 def _staged(
     engine: Engine, folds: list[Fold], progress: list[Progress]
-) -> Iterator[tuple[list[Call], Any]]:
+) -> Iterator[tuple[int, list[Call], Any]]:
     """Calls with their arguments on the device, the next one staged while the current one trains."""
 
-    def stage(calls):
-        return calls, engine.stage(calls)
+    def stage(stop, calls):
+        return stop, calls, engine.stage(calls)
 
     with concurrent.futures.ThreadPoolExecutor(1, "stage") as pool:
         ahead = None
-        for calls in _calls(engine, folds, progress):
-            upcoming = pool.submit(stage, calls)
+        for stop, calls in _calls(engine, folds, progress):
+            upcoming = pool.submit(stage, stop, calls)
             if ahead is not None:
                 yield ahead.result()
             ahead = upcoming

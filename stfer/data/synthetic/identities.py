@@ -70,7 +70,15 @@ LOCAL_PAIRS: tuple[tuple[str, str, float], ...] = (
     ("chin-jaw-drop-decr", "chin-jaw-drop-incr", 0.25),
     ("neck-scale-horiz-decr", "neck-scale-horiz-incr", 0.3),
 )
-HEAD_SHAPES = ("oval", "round", "square", "rectangular", "diamond", "triangular", "invertedtriangular")
+HEAD_SHAPES = (
+    "oval",
+    "round",
+    "square",
+    "rectangular",
+    "diamond",
+    "triangular",
+    "invertedtriangular",
+)
 ASYMMETRIES = ("brown-1", "cheek-1", "eye-1", "eye-4", "jaw-1", "mouth-1", "nose-1", "temple-1")
 
 # What a neutral face may already show, and how much of it at most; each resembles an expression.

@@ -106,5 +106,9 @@ def interpolate(
     """
     y, x = np.divmod(place, width)
     x, y = (x + 0.5).astype(np.float32)[:, None], (y + 0.5).astype(np.float32)[:, None]
-    chosen = plane[triangle]
-    return chosen[:, 0] * x + chosen[:, 1] * y + chosen[:, 2]
+    channels = plane.shape[2]
+    rows = plane.reshape(len(plane), 3 * channels).take(triangle, axis=0)
+    values = rows[:, :channels] * x
+    values += rows[:, channels : 2 * channels] * y
+    values += rows[:, 2 * channels :]
+    return values

@@ -96,15 +96,15 @@ def find_layout(root: str | Path) -> Layout:
     """Find the image and label folders at any of the nestings that the zips unpack to."""
     root = Path(root)
     images = tree.find_root(root, IMAGE_NESTINGS, "CK+")
-    labels = tree.find_root(root, LABEL_NESTINGS, "CK+")
+    places = [root]
+    # --root may also be the image folder itself, with the labels beside it or beside its parent.
+    if root.name.lower() in ("cohn-kanade-images", "extended-cohn-kanade-images"):
+        places += [root.absolute().parent, root.absolute().parent.parent]
+        images = images or root
     if images is None:
         _refuse_ck48(root)
-    # --root may also be the image folder itself, with the labels beside it or beside its parent.
-    if images is None and root.name in ("cohn-kanade-images", "extended-cohn-kanade-images"):
-        inner = root / "cohn-kanade-images"
-        images = inner if inner.is_dir() else root
-        for parent in (root.parent, root.parent.parent):
-            labels = labels or tree.find_root(parent, LABEL_NESTINGS, "CK+")
+    found = (tree.find_root(place, LABEL_NESTINGS, "CK+") for place in places)
+    labels = next((folder for folder in found if folder is not None), None)
     if images is None or labels is None:
         wanted = [] if images else ["images in " + " or ".join(f"{n}/" for n in IMAGE_NESTINGS)]
         wanted += [] if labels else ["labels in " + " or ".join(f"{n}/" for n in LABEL_NESTINGS)]

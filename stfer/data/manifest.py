@@ -79,7 +79,8 @@ def read(
             continue
         (sequences if isinstance(result, Sequence) else dropped).append(result)
     if errors:
-        raise ManifestError(str(manifest), [f"line {n}: {text}" for n, text in sorted(errors)])
+        errors.sort(key=lambda error: error[0])
+        raise ManifestError(str(manifest), [f"line {line}: {text}" for line, text in errors])
     if not rows:
         raise ValueError(f"{manifest} has a header and no rows")
     return sequences, dropped

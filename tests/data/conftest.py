@@ -1,5 +1,8 @@
 """Trees and images written by hand, as the data sets unpack; nothing here uses the code under test."""
 
+import contextlib
+import os
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -67,3 +70,29 @@ def ck_sequence():
         return folder
 
     return write
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that every user can reach (pytest's own folders are for one user)."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def as_nobody():
+    """A context without root's right to read everything; tests often run as root in containers."""
+
+    @contextlib.contextmanager
+    def context():
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return context

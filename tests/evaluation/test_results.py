@@ -1,0 +1,166 @@
+"""The run folder: what it refuses, what it pools, and that a file is there whole or not at all."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from stfer.evaluation import results as lib
+from stfer.evaluation.results import FoldResult, Prediction, RunFolder
+
+CLASSES = ("anger", "fear", "happiness")
+CONFIG = {"settings": {"architecture": "rnn", "epochs": 2}, "data": {"checksum": "ab"}}
+ABOUT = {"architecture": "rnn", "data": "made"}
+
+
+def prediction(sequence, subject, label, summed, maximum):
+    return Prediction(
+        sequence,
+        subject,
+        label,
+        {"summed": summed, "maximum": maximum},
+        {"summed": [0.5, 0.25, 0.25], "maximum": [1.0, 0.0, 0.0]},
+    )
+
+
+def fold(name, *predictions, seconds=2.0):
+    row = {
+        "epoch": 1,
+        "train_loss": 1.5,
+        "train_accuracy": 0.5,
+        "heldout_loss": 1.0,
+        "heldout_accuracy": 1.0,
+    }
+    return FoldResult(name, list(predictions), [row], seconds, 0.5)
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create(CONFIG)
+    folder.write_fold(
+        fold(
+            "S1",
+            prediction("S1/a", "S1", "anger", "anger", "anger"),
+            prediction("S1/b", "S1", "fear", "anger", "fear"),
+        )
+    )
+    folder.write_fold(
+        fold("S2", prediction("S2/a", "S2", "happiness", "happiness", "fear"), seconds=4.0)
+    )
+    return folder
+
+
+def test_a_folder_of_other_settings_names_each_field(run):
+    run.create(CONFIG)  # The same ones may go on.
+    other = {"settings": {"architecture": "rnn", "epochs": 3}, "data": {"checksum": "cd"}}
+    with pytest.raises(lib.SettingsDifferError, match="epochs is 2 there and 3 here") as caught:
+        run.create(other)
+    assert "checksum is 'ab' there and 'cd' here" in str(caught.value)
+
+
+def test_pooled_figures_are_those_counted_by_hand(run):
+    result = run.pool(["S1", "S2", "S3"], CLASSES, ABOUT)
+    assert (result["folds_done"], result["folds_total"], result["sequences"]) == (2, 3, 3)
+    assert result["seconds_per_subject"] == 3.0
+    summed, maximum = result["votes"]["summed"], result["votes"]["maximum"]
+    assert summed["accuracy"] == pytest.approx(2 / 3)
+    assert summed["subject_mean_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+    assert summed["confusion_matrix"] == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert maximum["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
+    assert json.loads((run.path / "result.json").read_text()) == result
+
+
+def test_tables_have_the_documented_columns_and_a_row_for_each_vote(run):
+    run.pool(["S1", "S2"], CLASSES, ABOUT)
+    with open(run.path / "predictions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["sequence", "subject", "label", "vote", "predicted", *CLASSES]
+    assert [(r["sequence"], r["vote"], r["predicted"]) for r in rows][2:4] == [
+        ("S1/b", "summed", "anger"),
+        ("S1/b", "maximum", "fear"),
+    ]
+    header = (run.path / "history.csv").read_text().splitlines()[0]
+    assert header == "subject,epoch,train_loss,train_accuracy,heldout_loss,heldout_accuracy"
+    assert (run.path / "timing.csv").read_text().splitlines()[2] == "S2,4.0,0.5,1"
+
+
+def test_nothing_finished_pools_to_an_empty_result(tmp_path):
+    folder = RunFolder(tmp_path)
+    result = folder.pool(["S1"], CLASSES, ABOUT)
+    assert (result["folds_done"], result["votes"], result["seconds_per_subject"]) == (0, {}, None)
+
+
+@pytest.mark.parametrize("name", ["../../escape", "a/b", "..", "with space", "Jürgen"])
+def test_a_subjects_name_cannot_leave_the_run_folder(tmp_path, name):
+    folder = RunFolder(tmp_path / "run")
+    file = folder.write_fold(fold(name, prediction("x", name, "anger", "anger", "anger")))
+    assert file.resolve().parent.parent == (tmp_path / "run" / "folds").resolve()
+    assert folder.is_finished(name)
+    assert folder.read_fold(name).predictions[0].subject == name
+
+
+def test_a_damaged_fold_record_says_which_file_and_what_to_do(run):
+    file = run.fold("S1") / "fold.json"
+    file.write_text(file.read_text()[:40])
+    with pytest.raises(ValueError, match=r"held_out=S1/fold\.json is damaged"):
+        run.pool(["S1", "S2"], CLASSES, ABOUT)
+    file.write_text("{}")
+    with pytest.raises(ValueError, match="delete it to train the fold anew"):
+        run.pool(["S1", "S2"], CLASSES, ABOUT)
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path, monkeypatch):
+    file = tmp_path / "result.json"
+    lib.write_atomically(file, "old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        lib.write_atomically(file, "new")
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+HOLD = """
+import sys, time
+from stfer.evaluation.results import RunFolder
+with RunFolder(sys.argv[1]).lock(shared=sys.argv[2] == "shared"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder, kind="alone"):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder), kind], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_with_the_owners_name_until_the_owner_dies(tmp_path):
+    folder = RunFolder(tmp_path)
+    with holder(tmp_path) as process:
+        with pytest.raises(lib.RunLockedError, match=f"process {process.pid} on "), folder.lock():
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with folder.lock():  # The dead owner's lock is free at once.
+        pass
+
+
+def test_shards_of_one_run_share_it_and_keep_others_out(tmp_path):
+    folder = RunFolder(tmp_path)
+    with holder(tmp_path, "shared") as process:
+        with folder.lock(shared=True):
+            pass
+        with pytest.raises(lib.RunLockedError), folder.lock():
+            pass
+        process.kill()

@@ -207,14 +207,11 @@ def overlap(a: Face, b: Face) -> float:
 
 def _cut(frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
     height, width = frame.shape[:2]
-    # Wholly outside cannot happen for a face in the frame; clipping keeps at least its border.
-    x0, x1 = (min(max(x, 0), width - e) for x, e in ((left, 1), (left + side, 0)))
-    y0, y1 = (min(max(y, 0), height - e) for y, e in ((top, 1), (top + side, 0)))
-    inside = frame[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    beyond = (y0 - top, top + side - max(y1, y0 + 1), x0 - left, left + side - max(x1, x0 + 1))
-    if not any(beyond):
-        return inside
-    return cv2.copyMakeBorder(inside, *beyond, borderType=cv2.BORDER_REPLICATE)
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return frame[top : top + side, left : left + side]
+    rows = np.clip(np.arange(top, top + side), 0, height - 1)
+    columns = np.clip(np.arange(left, left + side), 0, width - 1)
+    return frame[rows[:, None], columns]
 
 
 _local = threading.local()

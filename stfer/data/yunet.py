@@ -20,9 +20,9 @@ from stfer.data.faces import Face, neighbourhood
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 FILE_NAME = "face_detection_yunet_2023mar.onnx"
 MODEL_VARIABLE = "STFER_YUNET_MODEL"
-# The network sees faces of about 10 to 300 pixels; this is the shorter side it gets.
-_INPUT = 240
-_NEAR_INPUT = 128
+# The shorter side that the network gets: enough to find a face, and enough to see its eyes' slope
+# (of 20 degrees, 15 % is reported where a face is 80 pixels wide, and 90 % at 200).
+_INPUT, _NEAR_INPUT = 240, 320
 _SCORE, _FINE_SCORE = 0.7, 0.4
 _local = threading.local()
 
@@ -58,13 +58,14 @@ def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Fac
     origin, target = (0, 0), _INPUT
     if near is not None:
         frame, origin = neighbourhood(frame, near, 0.6 if fine else 0.3)
-        target = _INPUT if fine else _NEAR_INPUT
+        target = _NEAR_INPUT
     if min(frame.shape[:2], default=0) < 16:
         return []
-    scale = min(1.0 if near is None else 2.0, target / min(frame.shape[:2]))
+    scale = min(1.0 if near is None else 3.0, target / min(frame.shape[:2]))
     width, height = (max(16, round(side * scale)) for side in frame.shape[1::-1])
     scale_x, scale_y = width / frame.shape[1], height / frame.shape[0]
-    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(frame, (width, height), interpolation=method)
     code = cv2.COLOR_GRAY2BGR if small.ndim == 2 else cv2.COLOR_RGB2BGR
     detector = _detector()
     detector.setInputSize((width, height))

@@ -23,6 +23,7 @@ from statsmodels.stats.multitest import multipletests
 from stfer.evaluation.metrics import accuracy_interval, per_subject
 
 ALPHA = 0.05
+SWAPS = 9999  # How many swaps the permutation test draws where it cannot go through all of them.
 METHODS = {
     "difference": "difference of pooled accuracies on the same sequences, 95 % percentile interval of a bootstrap "
     "that resamples subjects (Field & Welsh 2007)",
@@ -90,7 +91,7 @@ def permutation_over_subjects(
     second: ArrayLike,
     subjects: Sequence[str],
     seed: int = 0,
-    resamples: int = 9999,
+    resamples: int = SWAPS,
 ) -> float | None:
     """Two-sided p-value of the permutation test that swaps the models subject by subject.
 
@@ -121,6 +122,15 @@ def permutation_over_subjects(
         rng=np.random.default_rng(seed),
     )
     return float(result.pvalue)
+
+
+def smallest_corrected_p(subjects: int, pairs: int) -> float:
+    """The smallest p-value that the permutation test can give after Holm's correction over so many pairs.
+
+    Of all 2^n swaps of n subjects only two, none and all, are as extreme as a gain on every subject. With few subjects
+    no difference, however large, can be found at the 5 % level; a report must say so.
+    """
+    return min(1.0, pairs * max(2 / 2**subjects, 2 / (SWAPS + 1)))
 
 
 def difference_interval(

@@ -16,7 +16,7 @@ from stfer.evaluation.protocol import PROTOCOLS
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
-from stfer.reporting.runs import Comparison, Run, display_name
+from stfer.reporting.runs import Comparison, Run
 from stfer.reporting.tables import Table
 from stfer.reporting.voting_example import worked_example
 
@@ -184,8 +184,3 @@ def command(run: Run) -> str:
         if name in run.settings:
             flags.append(f"--{name}={run.settings[name]}")
     return "python -m experiments.loso " + " ".join(shlex.quote(flag) for flag in flags)
-
-
-def run_title(run: Run) -> str:
-    """Architecture and seed of a run."""
-    return f"{display_name(run.architecture)}, seed {run.seed}"

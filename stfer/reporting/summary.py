@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stfer.evaluation.significance import METHODS, Pair
+from stfer.evaluation.significance import ALPHA, METHODS, Pair, smallest_corrected_p
 from stfer.reporting.paper import LITERATURE
 from stfer.reporting.runs import Comparison, display_name, in_sentence
 from stfer.reporting.scores import Score, outcomes, score
@@ -211,16 +211,30 @@ def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[s
     if len(ranked) > 1:
         order = ", ".join(_ranked_name(name, scores[name]) for name in ranked)
         sentences.append(f"In order: {order}.")
-        held = sum(pair.holds for pair in pairs)
-        sentences.append(
-            f"Of {len(pairs)} differences between two architectures, {held or 'none'} "
-            f"{'holds' if held == 1 else 'hold'} at the 5 % level after correction."
-        )
+        sentences.append(_held_sentence(pairs))
     low = [n for n in ranked if _reaches_chance(comparison, scores[n].interval)]
     if low:
         names = ", ".join(in_sentence(display_name(n)) for n in low)
         sentences.append(f"Not clearly above chance (the interval reaches it): {names}.")
     return sentences
+
+
+def _held_sentence(pairs: Sequence[Pair]) -> str:
+    subjects = max((pair.subjects for pair in pairs), default=0)
+    smallest = smallest_corrected_p(subjects, len(pairs))
+    if pairs and smallest >= ALPHA:
+        return (
+            f"With {subjects} subjects and {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} no difference can be "
+            f"established, however large (the smallest p-value possible is {smallest:.3f}): more subjects are needed."
+        )
+    held = sum(pair.holds for pair in pairs)
+    level = "at the 5 % level after correction"
+    if len(pairs) == 1:
+        return f"The difference {'holds' if held else 'is not established'} {level}."
+    verb = "holds" if held == 1 else "hold"
+    return (
+        f"Of {len(pairs)} differences between two architectures, {held or 'none'} {verb} {level}."
+    )
 
 
 def _ranked_name(architecture: str, ours: Score) -> str:

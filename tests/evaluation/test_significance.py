@@ -91,6 +91,15 @@ def test_pairs_are_matched_by_sequence_id_and_corrected():
     assert pair.holds
 
 
+@pytest.mark.parametrize("n", [3, 8, 20])
+def test_smallest_p_is_that_of_a_gain_on_every_subject(n):
+    subjects = [f"S{i}" for i in range(n)]
+    p = significance.permutation_over_subjects(np.ones(n), np.zeros(n), subjects)
+    assert p == pytest.approx(significance.smallest_corrected_p(n, 1))
+    assert significance.smallest_corrected_p(8, 15) == pytest.approx(15 * 2 / 256)
+    assert significance.smallest_corrected_p(2, 15) == 1
+
+
 def test_the_order_of_names_does_not_change_the_test():
     first, second, subjects = make(9, 4, 0.6, 0.5, seed=3)
     ids = np.arange(36).astype(str)

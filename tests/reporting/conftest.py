@@ -1,6 +1,7 @@
 """A run folder for the tests of this room."""
 
 import pytest
+
 from run_folders import answers, write_run
 
 

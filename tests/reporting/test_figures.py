@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 import pytest
-from run_folders import CLASSES
 
+from run_folders import CLASSES
 from stfer.reporting import figures, runs
 
 

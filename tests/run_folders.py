@@ -122,14 +122,18 @@ def write_run(
     return folder
 
 
-def sequences(subjects: int) -> list[str]:
-    """One sequence a subject and class, such as "S003_fear"."""
-    return [f"S{subject:03d}_{label}" for subject in range(1, subjects + 1) for label in CLASSES]
+def sequences(subjects: int, first: int = 1) -> list[str]:
+    """One sequence a subject and class, such as "S003_fear"; subjects are numbered from `first`."""
+    return [
+        f"S{number:03d}_{label}" for number in range(first, first + subjects) for label in CLASSES
+    ]
 
 
-def answers(subjects: int, wrong: int, seed: int = 0, into: str = "sadness") -> dict[str, str]:
+def answers(
+    subjects: int, wrong: int, seed: int = 0, into: str = "sadness", first: int = 1
+) -> dict[str, str]:
     """Predictions of which `wrong`, drawn by the seed, go to the class `into` (or to anger)."""
-    names = sequences(subjects)
+    names = sequences(subjects, first)
     chosen = set(np.random.default_rng(seed).choice(names, wrong, replace=False))
     return {name: _wrong(name, into) if name in chosen else name.split("_")[1] for name in names}
 

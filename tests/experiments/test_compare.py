@@ -1,0 +1,95 @@
+"""experiments.compare with real training of a tiny architecture, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny import write_set
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(tmp_path, *flags):
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}{os.pathsep}{tmp_path}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.compare", *flags],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def flags(tmp_path):
+    """Two tiny architectures on a set of three subjects."""
+    write_set(tmp_path / "set", name="tiny-set", subjects=3)
+    # A second architecture under another name, as a researcher's own module would bring it.
+    (tmp_path / "mine.py").write_text(
+        "from tiny import Tiny\nfrom stfer import models\n\nclass Mine(Tiny):\n    pass\n\n"
+        "models.register('mine')(Mine)\n"
+    )
+    return [
+        "--data=set",
+        "--modules=tiny,mine",
+        "--archs=tiny,mine",
+        "--epochs=2",
+        "--batch_size=6",
+        "--learning_rate=1e-3",
+        "--workdir=runs",
+    ]
+
+
+def test_runs_what_is_missing_and_then_only_that(tmp_path, flags):
+    done = run(tmp_path, *flags, "--archs=tiny", "--max_folds=1")
+    assert done.returncode == 0, done.stderr
+    (first,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(first.read_text())["folds_done"] == 1
+    assert "stands on 1 of 3 folds" in done.stdout
+
+    done = run(tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    results = {p.parent.parent.name: p for p in (tmp_path / "runs").rglob("result.json")}
+    assert set(results) == {"tiny", "mine"}
+    assert all(json.loads(path.read_text())["folds_done"] == 3 for path in results.values())
+    assert "stands on" not in done.stdout
+    page = tmp_path / "runs" / "report" / "index.html"
+    assert "data:image/svg" in page.read_text()
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("fold.json")}
+    done = run(tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished already") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    done = run(tmp_path, *flags[:-2], "--learning_rate=1e-2", "--workdir=runs")
+    assert done.returncode == 2
+    assert (
+        "holds a run with other settings (learning_rate is 0.001 there and 0.01 here)"
+        in done.stderr
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--seeds=1,x", "error: --seeds=1,x must be numbers from 0, such as --seeds=0,1,2\n"),
+        ("--archs=tiny,typo", "error: --archs names typo, not among "),
+        ("--data=", "error: --data is empty; name at least one set, such as --data=synthetic\n"),
+        ("--arch=tiny", "error: Unknown command line flag 'arch'"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(tmp_path, flag, message):
+    done = run(tmp_path, "--modules=tiny", flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,109 @@
+"""experiments.report as a user runs it: in a process of its own, on runs written by hand."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from run_folders import answers, write_run
+from stfer.data.shards import load_shards
+from tiny import write_set
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*flags, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.report", *flags],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_names_what_it_does():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "reads run folders only" in done.stdout
+    assert "--vote" in done.stdout
+
+
+def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
+    """The runs' sequences are those of a shard folder, so that the page can show their frames."""
+    folder = write_set(tmp_path / "shards", name="tiny-set", uneven=False)
+    shards = load_shards(folder)
+    checksum = str(shards.checksum)
+    labels = [shards.classes[label] for label in shards.labels]
+    names = [f"{subject}_{label}" for subject, label in zip(shards.subjects, labels, strict=True)]
+    workdir = tmp_path / "runs"
+    for architecture, wrong in (("late_fusion", 4), ("rnn", 20)):
+        made = write_run(
+            workdir / architecture,
+            answers(4, wrong, first=0),
+            data="tiny-set",
+            checksum=checksum,
+            architecture=architecture,
+        )
+        # The writer's ids are SUBJECT_LABEL; the shards' are others.
+        text = (made / "predictions.csv").read_text()
+        for name, identity in zip(names, shards.ids, strict=True):
+            text = text.replace(f"{name},", f"{identity},")
+        (made / "predictions.csv").write_text(text)
+
+    done = run(f"--workdir={workdir}", f"--data={folder}", "--vote=maximum")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    # Table I is counted from the models; it is the paper's to the last digit.
+    for count in (
+        "24,760,392",
+        "25,074,024",
+        "28,954,696",
+        "26,355,878",
+        "26,050,694",
+        "3,763,390",
+    ):
+        assert done.stdout.count(count) == 2
+    assert "In order: late fusion 83 %, RNN 17 %." in done.stdout
+    assert "With 4 subjects and 1 pair no difference can be established" in done.stdout
+    assert done.stdout.rstrip().endswith(str(workdir / "report" / "figures"))
+    assert "data:image/jpeg" in (workdir / "report" / "index.html").read_text()
+
+    done = run(
+        f"--workdir={workdir}",
+        f"--data={folder}",
+        "--pictures=false",
+        f"--out={tmp_path / 'plain'}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "data:image/jpeg" not in (tmp_path / "plain" / "index.html").read_text()
+
+    other = write_set(tmp_path / "other", name="tiny-set", seed=1)
+    done = run(f"--workdir={workdir}", f"--data={other}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"error: --data: no run in {workdir} was made on tiny-set as it is now"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--workdir=nowhere"],
+            "error: nowhere is not a folder; --workdir names the folder of the runs\n",
+        ),
+        (
+            ["--workdir=."],
+            "error: . holds no finished run (no result.json); experiments.loso makes one\n",
+        ),
+    ],
+)
+def test_a_wrong_folder_is_one_sentence(tmp_path, flags, message):
+    done = run(*flags, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, message)

@@ -1,0 +1,111 @@
+"""Reading run folders: what belongs together, what is refused, what is partial."""
+
+import json
+
+import pytest
+
+from run_folders import answers, write_run
+from stfer.reporting import runs
+
+
+def test_a_run_says_what_it_is(run_folder):
+    run = runs.read_run(run_folder)
+    assert (run.architecture, run.data, run.protocol, run.seed) == (
+        "single_frame",
+        "synthetic",
+        "loso",
+        0,
+    )
+    assert (run.folds, run.complete) == ("4 of 4", True)
+    assert run.hardware == "cpu, cpu a processor, cores 2"
+    assert run.of_vote("summed")["right"].sum() == 18
+    assert run.of_vote("maximum")["right"].sum() == 12
+
+
+def test_predictions_of_another_run_are_refused(run_folder, tmp_path):
+    other = write_run(tmp_path / "other", answers(4, 9))
+    (other / "predictions.csv").replace(run_folder / "predictions.csv")
+    with pytest.raises(
+        ValueError, match=r"does not give the summed accuracy 0\.75 of result\.json"
+    ):
+        runs.read_run(run_folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "{", "config.json is not JSON"),
+        ("config.json", '{"settings": {}, "data": {}}', "lacks data.checksum"),
+        ("result.json", "{}", "lacks architecture, data"),
+        (
+            "predictions.csv",
+            "sequence,subject\n",
+            "predictions.csv lacks the column label, vote, predicted",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named(run_folder, file, content, message):
+    (run_folder / file).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        runs.read_run(run_folder)
+
+
+def test_a_subject_named_na_or_by_number_stays_itself(tmp_path):
+    renamed = {
+        name.replace("S001", "NA").replace("S002", "007"): c for name, c in answers(2, 3).items()
+    }
+    run = runs.read_run(write_run(tmp_path / "run", renamed))
+    assert set(run.of_vote("summed")["subject"]) == {"NA", "007"}
+
+
+def test_an_empty_or_missing_folder_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a folder; --workdir"):
+        runs.find_runs(tmp_path / "no")
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
+        runs.find_runs(tmp_path)
+
+
+def test_a_run_without_a_finished_fold_is_unfinished_not_a_result(run_folder, tmp_path):
+    begun = write_run(tmp_path / "begun", answers(2, 1), architecture="rnn")
+    result = json.loads((begun / "result.json").read_text())
+    (begun / "result.json").write_text(json.dumps(result | {"folds_done": 0, "votes": {}}))
+    (begun / "folds").mkdir()
+    stopped = tmp_path / "stopped"
+    (stopped / "folds" / "held_out=S001").mkdir(parents=True)
+    (stopped / "config.json").write_text("{}")
+    (stopped / "folds" / "held_out=S001" / "fold.json").write_text("{}")
+    assert [run.folder for run in runs.find_runs(tmp_path)] == [run_folder]
+    assert runs.unfinished(tmp_path) == [(begun, 0), (stopped, 1)]
+
+
+def test_only_like_is_compared_with_like(tmp_path):
+    def write(name, **identity):
+        return write_run(tmp_path / name, answers(2, 2), **identity)
+
+    write("a", architecture="rnn")
+    write("b", architecture="late_fusion", settings={"preset": "paper"})  # A name, not a setting.
+    write("c", architecture="mine")
+    write("other data", checksum="beef")
+    write("other protocol", protocol="kfold")
+    write("other settings", settings={"learning_rate": 1e-5})
+    groups = runs.comparisons(runs.find_runs(tmp_path))
+    names = sorted([run.architecture for run in group.runs] for group in groups)
+    assert names == [["late_fusion", "rnn", "mine"], *[["single_frame"]] * 3]
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    write_run(tmp_path / "a", answers(2, 2))
+    write_run(tmp_path / "b", answers(2, 3))
+    with pytest.raises(ValueError, match="same architecture, data, settings and seed"):
+        runs.comparisons(runs.find_runs(tmp_path))
+
+
+def test_names_in_a_sentence():
+    assert [
+        runs.in_sentence(runs.display_name(n)) for n in ("late_fusion", "rnn", "conv3d", "mine")
+    ] == [
+        "late fusion",
+        "RNN",
+        "3D convolution",
+        "mine",
+    ]

@@ -104,6 +104,22 @@ def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkey
     assert find_finely(frame, LBP, Face(0, 130, 60, 60)) is None
 
 
+def test_following_finds_the_same_faces_as_a_plain_full_search():
+    """On a rendered sequence, against the cascade over the whole frame at its full size."""
+    import itertools
+
+    import cv2
+
+    from stfer.data.synthetic.dataset import render_sequence
+
+    cascade = cv2.CascadeClassifier(str(faces.CASCADE))
+    tracker = FaceTracker(LBP)
+    for frame in itertools.islice(render_sequence(0, 2, "surprise"), 0, 16, 2):
+        boxes = cascade.detectMultiScale(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 1.1, 3)
+        largest = Face(*map(float, max(boxes, key=lambda box: box[2])))
+        assert overlap(tracker(frame).face, largest) >= 0.7
+
+
 def test_overlap_by_hand():
     a = Face(0, 0, 10, 10)
     assert overlap(a, a) == 1

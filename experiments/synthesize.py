@@ -1,38 +1,75 @@
 """Writes the synthetic set as raw image sequences with emotion labels, in CK+'s own folder layout.
 
 python -m experiments.synthesize --out=synthetic --subjects=10 --seed=0
+python -m experiments.synthesize --contact_sheet=examples.jpg
 """
+
+import os
+from pathlib import Path
 
 from absl import flags
 
 from experiments import _app
 
 FLAGS = flags.FLAGS
+JPEG_QUALITY = 80
 
 
 def define_flags() -> None:
     flags.DEFINE_string("out", None, "Folder to write; it must not exist, or be empty.")
-    flags.DEFINE_integer("subjects", 10, "Number of people; each shows six expressions.")
-    flags.DEFINE_integer("seed", 0, "Seed of the set; the same seed gives the same bytes.")
-    flags.DEFINE_integer("workers", None, "Processes; by default one a core.")
+    flags.DEFINE_integer(
+        "subjects", 10, "People; each shows six expressions.", lower_bound=1, upper_bound=999
+    )
+    flags.DEFINE_integer(
+        "seed", 0, "Seed of the set; the same seed gives the same bytes.", lower_bound=0
+    )
+    flags.DEFINE_integer("workers", None, "Processes; by default one a core.", lower_bound=1)
+    flags.DEFINE_string(
+        "contact_sheet",
+        None,
+        "Picture to write (.jpg or .png): five people, six expressions, one sequence.",
+    )
 
 
 def main(argv: list[str]) -> None:
     del argv
-    if not FLAGS.out:
+    if not FLAGS.out and not FLAGS.contact_sheet:
         raise _app.UserError("--out is needed: the folder to write, such as --out=synthetic")
-    from stfer.data.synthetic import generate
+    picture = _picture_path()
+    workers = FLAGS.workers or os.cpu_count() or 1
+    settings = {name: FLAGS[name].value for name in ("out", "subjects", "seed", "contact_sheet")}
+    _app.print_settings("Synthetic set", settings | {"workers": workers})
+    written = []
+    if FLAGS.out:
+        from stfer.data.synthetic import generate
 
-    _app.print_settings(
-        "Synthetic set",
-        {
-            "out": FLAGS.out,
-            "subjects": FLAGS.subjects,
-            "seed": FLAGS.seed,
-            "workers": FLAGS.workers,
-        },
-    )
-    _app.print_paths([generate(FLAGS.out, FLAGS.subjects, FLAGS.seed, FLAGS.workers)])
+        written.append(generate(FLAGS.out, FLAGS.subjects, FLAGS.seed, workers))
+    if picture:
+        _write_contact_sheet(picture)
+        written.append(picture)
+    _app.print_paths(written)
+
+
+def _picture_path() -> Path | None:
+    if not FLAGS.contact_sheet:
+        return None
+    path = Path(FLAGS.contact_sheet)
+    if path.suffix not in (".jpg", ".png"):
+        raise _app.UserError(f"--contact_sheet={path}: the name must end in .jpg or .png")
+    if not path.absolute().parent.is_dir():
+        raise _app.UserError(f"--contact_sheet={path}: there is no folder {path.parent}")
+    return path
+
+
+def _write_contact_sheet(path: Path) -> None:
+    import cv2
+
+    from stfer.data.synthetic.contact_sheet import contact_sheet
+
+    sheet = contact_sheet(FLAGS.seed)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), sheet[..., ::-1], quality):
+        raise _app.UserError(f"--contact_sheet={path}: OpenCV could not write this picture")
 
 
 if __name__ == "__main__":

@@ -172,17 +172,19 @@ def _brow_mask(place: np.ndarray, look: dict[str, float], rng: np.random.Generat
     thickness = (0.026 + 0.03 * look["brow_thickness"]) * (1.1 - 0.75 * np.clip(along, 0, 1))
     across = bump((y - middle) / thickness, 0.75)
     ends = smoothstep((along + 0.06) / 0.12) * smoothstep((1.02 - along) / 0.2)
-    # The hairs lean outwards; the texture's columns run along y, its rows along x.
-    strands = noise(rng, x.shape, (2.2, 7.0))
+    # The hairs lie along the brow; the texture's columns run along y, its rows along x.
+    strands = noise(rng, x.shape, (6.0, 1.7))
     density = 0.55 + 0.45 * look["brow_density"]
-    return np.clip(across * ends * (density + 0.25 * strands), 0, 1) * (place[..., 2] > 0.8)
+    return np.clip(across * ends * (density + 0.18 * strands), 0, 1) * (place[..., 2] > 0.8)
 
 
 def _beard_mask(place: np.ndarray, lips: np.ndarray) -> np.ndarray:
     """Where a beard grows, [height, width]."""
     x, y, z = np.abs(place[..., 0]), place[..., 1], place[..., 2]
     jaw = smoothstep((6.72 + 0.55 * np.clip(x - 0.25, 0, 1) - y) / 0.14)
-    moustache = bump(y - 6.86, 0.05) * smoothstep((0.34 - x) / 0.1)
+    moustache = bump(y - 6.768 + 0.35 * np.clip(x - 0.08, 0, 1), 0.026) * smoothstep(
+        (0.30 - x) / 0.08
+    )
     throat = smoothstep((y - 6.05) / 0.2) * smoothstep((z - 0.45) / 0.3)
     return np.clip(np.maximum(jaw, moustache), 0, 1) * throat * (1 - lips)
 
@@ -247,8 +249,9 @@ def _texture(identity: Identity, head: Head, hair: np.ndarray) -> np.ndarray:
     if look["beard"]:
         stubble = _beard_mask(place, lips) * (0.8 + 0.3 * noise(rng, lips.shape, (2, 2)))
         _paint(image, hair * 0.9, np.clip(stubble * (0.15 + 0.6 * look["beard"]), 0, 0.9))
-    brow = hair * 0.85 if identity.look["grey"] < 0.7 else hair * 0.75
-    _paint(image, np.minimum(brow, base * 0.75), _brow_mask(place, look, rng))
+    # Brows stay darker than the skin, whatever the hair's colour.
+    brow = hair * min(0.85, 0.72 * base.mean() / hair.mean())
+    _paint(image, brow, _brow_mask(place, look, rng))
     edge = hairline(place, identity) + 0.012 * noise(rng, lips.shape, (3, 5))
     scalp = smoothstep((edge + 0.04) / 0.13)
     streaks = 0.12 * noise(rng, lips.shape, (2.5, 14 - 11 * look["hair_curl"]))

@@ -131,7 +131,7 @@ def develop(session: Session, image: np.ndarray, rng: np.random.Generator) -> np
     picture = np.sqrt(np.clip(picture * np.float32(session.exposure), 0, 1))
     picture = cv2.GaussianBlur(picture, (0, 0), session.blur)
     if session.grey:
-        picture = (picture @ GREY)[..., None]
+        picture = cv2.transform(picture, GREY[None])[..., None]
     flicker = 1 + rng.normal(0, 0.006)
     grain = rng.standard_normal(picture.shape, np.float32)
     levels = picture * np.float32(255 * flicker) + grain * np.float32(session.sensor_noise) + 0.5

@@ -12,11 +12,15 @@ import contextlib
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -26,7 +30,7 @@ from tqdm import tqdm
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.synthetic.appearance import Appearance, paint
 from stfer.data.synthetic.camera import HEIGHT, WIDTH, draw_session
-from stfer.data.synthetic.expressions import perform
+from stfer.data.synthetic.expressions import Performance, perform
 from stfer.data.synthetic.identities import Identity, draw_identity
 from stfer.data.synthetic.renderer import Portrait
 
@@ -56,8 +60,10 @@ def _painted(seed: int, subject: int) -> tuple[Identity, Appearance]:
     return identity, paint(identity)
 
 
-def render_sequence(seed: int, subject: int, emotion: str) -> Iterator[np.ndarray]:
-    """Yield one sequence, neutral to apex: uint8 [HEIGHT, WIDTH, 3], RGB.
+def stage(
+    seed: int, subject: int, emotion: str
+) -> tuple[Portrait, Performance, np.random.Generator]:
+    """Everything that one sequence is drawn from: person and camera, performance, the camera's stream.
 
     Args:
       seed: of the set, at least 0.
@@ -68,7 +74,12 @@ def render_sequence(seed: int, subject: int, emotion: str) -> Iterator[np.ndarra
     identity, appearance = _painted(seed, subject)
     session = draw_session(stream(seed, subject, SESSION), rng)
     performance = perform(rng, emotion, identity.resting)
-    portrait = Portrait(identity, appearance, session)
+    return Portrait(identity, appearance, session), performance, rng
+
+
+def render_sequence(seed: int, subject: int, emotion: str) -> Iterator[np.ndarray]:
+    """Yield one sequence, neutral to apex: uint8 [HEIGHT, WIDTH, 3], RGB; arguments as `stage`."""
+    portrait, performance, rng = stage(seed, subject, emotion)
     for moment in range(len(performance.weights)):
         yield portrait.frame(performance, moment, rng)
 
@@ -95,9 +106,19 @@ def _write_sequence(out: Path, seed: int, subject: int, emotion: str) -> int:
     return number
 
 
-def _quiet_worker() -> None:
-    """One thread a process: the processes already fill the cores."""
+def _start_worker() -> None:
+    """One thread a process, as the processes fill the cores; and no life beyond the parent's."""
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted too, and ends us.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A killed parent cannot end its pool, whose workers would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _record(subjects: int, seed: int) -> dict:
@@ -129,11 +150,13 @@ def _run(tasks: list[tuple[Path, int, int, str]], workers: int, bar: tqdm) -> No
         return
     # Spawned, because the parent may hold JAX's threads, which a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         futures: list[Future[int]] = [pool.submit(_write_sequence, *task) for task in tasks]
         try:
             for future in as_completed(futures):
                 bar.update(future.result())
+        except BrokenProcessPool:
+            raise OSError("a worker process died (too little memory?): try fewer workers") from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

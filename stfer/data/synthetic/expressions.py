@@ -43,12 +43,16 @@ VARIANTS: Mapping[str, tuple[Mapping[str, float], ...]] = {
          "eyeSquint*": 0.35, "mouthPress*": 0.25, "eyeLookDown*": 0.35},
     ),
     "surprise": (
-        {"browInnerUp": 1, "browOuterUp*": 1, "eyeWide*": 1, "jawOpen": 0.6},
-        {"browInnerUp": 0.8, "browOuterUp*": 1, "eyeWide*": 0.7, "jawOpen": 0.42, "mouthFunnel": 0.3},
+        {"browInnerUp": 1, "browOuterUp*": 1, "eyeWide*": 1, "jawOpen": 0.75},
+        {"browInnerUp": 0.8, "browOuterUp*": 1, "eyeWide*": 0.7, "jawOpen": 0.52, "mouthFunnel": 0.3},
     ),
 }  # fmt: skip
 
 MIN_FRAMES, MAX_FRAMES = 15, 30
+LID_UNITS = tuple(
+    f"eye{way}{side}" for way in ("Blink", "LookUp", "LookDown") for side in ("Left", "Right")
+)
+LOOK_RANGE = 0.5  # Radians that a whole eyeLookUp or eyeLookDown stands for.
 UNIT_LIMIT = 1.15  # Beyond this the targets tear.
 
 
@@ -151,11 +155,12 @@ def perform(rng: np.random.Generator, emotion: str, resting: Mapping[str, float]
     """
     frames = int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1))
     apex = apex_weights(rng, emotion)
-    units = tuple(sorted({*apex, *resting, "eyeBlinkLeft", "eyeBlinkRight"}))
+    units = tuple(sorted({*apex, *resting, *LID_UNITS}))
     upper = onset_curve(rng, frames)
     lag = rng.integers(-2, 3)  # The mouth leads or follows the brows by up to two frames.
     lower = np.concatenate([upper[:1].repeat(max(lag, 0)), upper, upper[-1:].repeat(max(-lag, 0))])
     lower = lower[max(-lag, 0) :][:frames]
+    lower[0] = 0
     weights = np.zeros((frames, len(units)))
     tremor = 1 + wander(rng, frames, len(units), 0.06)
     for column, name in enumerate(units):
@@ -170,7 +175,11 @@ def perform(rng: np.random.Generator, emotion: str, resting: Mapping[str, float]
     rotation = start + wander(rng, frames, 3, np.radians(2.5))
     shift = rng.normal(0, [0.06, 0.05, 0.15]) + wander(rng, frames, 3, 0.05)
     gaze = rng.normal(0, np.radians(2.5), 2) + wander(rng, frames, 2, np.radians(2.0))
-    if "eyeLookDownLeft" in units:
-        gaze[:, 1] -= 0.35 * weights[:, units.index("eyeLookDownLeft")]
+    gaze[:, 1] -= 0.7 * LOOK_RANGE * weights[:, units.index("eyeLookDownLeft")]
+    # Lids follow the eyes; looking into the camera with a lowered head is looking up.
+    upwards = (gaze[:, 1] + rotation[:, 0]) / LOOK_RANGE
+    for way, amount in (("Up", upwards), ("Down", -upwards)):
+        for side in ("Left", "Right"):
+            weights[:, units.index(f"eyeLook{way}{side}")] = np.clip(amount, 0, 1)
     as_float = (array.astype(np.float32) for array in (weights, rotation, shift, gaze))
     return Performance(units, *as_float)

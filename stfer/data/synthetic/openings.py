@@ -16,6 +16,7 @@ from stfer.data.synthetic.head import Head
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize
 
 IRIS_RADIUS = 0.060  # Decimetres.
+TONGUE_REST = np.array([0, -0.07, -0.15], np.float32)
 MARGIN = 10  # Pixels around an opening that its drawing may touch.
 
 
@@ -104,6 +105,7 @@ def draw_mouth(
     depth: np.ndarray,
     head: Head,
     posed: np.ndarray,
+    normals: np.ndarray,
     session: Session,
 ) -> None:
     """Draw teeth and tongue where the mouth's interior is seen, and darken its depth, in place.
@@ -113,6 +115,7 @@ def draw_mouth(
       interior: bool [height, width].
       depth: float32 [height, width], distance of the body's surface.
       posed: float32 [vertices, 3], relative to the camera's origin.
+      normals: float32 [vertices, 3].
     """
     box = window(interior)
     if box is None:
@@ -121,24 +124,27 @@ def draw_mouth(
     mouth = head.part("upper_teeth", "lower_teeth", "tongue")
     ids = head.triangles[mouth]
     used, inverse = np.unique(ids, return_inverse=True)
-    screen, distance = session.project(posed[used])
+    placed = posed[used]
+    # The mesh's tongue lies between the teeth; at rest it lies lower and further back.
+    placed[np.isin(used, head.triangles[head.part("tongue")])] += TONGUE_REST
+    screen, distance = session.project(placed)
     corners = (screen - [box[1].start, box[0].start])[inverse.reshape(ids.shape)]
     height, width = interior.shape
     winner, nearest = rasterize(corners, distance[inverse.reshape(ids.shape)], height, width)
     lips = depth[interior].min()
-    part[interior] *= np.exp(-2.5 * (depth[interior] - lips))[:, None]
+    part[interior] *= np.exp(-3.5 * (depth[interior] - lips))[:, None]
     place = np.flatnonzero(interior.reshape(-1) & (winner >= 0))
     if not len(place):
         return
     shown = winner[place]
     tongue = (head.parts[mouth[shown]] == PARTS.index("tongue"))[:, None]
-    normals = head.normals(posed)
     values = np.concatenate([normals[ids], head.vertices[ids][..., :1]], -1)
     at = interpolate(planes(corners, values), shown, place, width)
     gaps = 1 - 0.3 * np.exp(-np.square(((at[:, 3:] / 0.075) % 1 - 0.5) / 0.08))
-    colour = np.where(tongue, (0.40, 0.14, 0.13), np.array([0.70, 0.65, 0.56]) * gaps)
-    normal = at[:, :3] * np.sign(at[:, 2:3])
+    colour = np.where(tongue, (0.26, 0.085, 0.08), np.array([0.70, 0.65, 0.56]) * gaps)
+    # Coarse teeth look broken when each facet is lit alone: lean normals towards the camera.
+    normal = at[:, :3] * np.sign(at[:, 2:3]) + np.array([0, 0, 1.5], np.float32)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    light = 0.8 * np.exp(-2.5 * np.clip(nearest[place] - lips, 0, None))
+    light = 0.85 * np.exp(-3.5 * np.clip(nearest[place] - lips, 0, None))
     y, x = np.divmod(place, width)
     part[y, x] = colour * session.lit(normal) * light[:, None]

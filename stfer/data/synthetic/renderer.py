@@ -54,6 +54,7 @@ class Portrait:
         anchors = self.head.anchors
         joints = [self.vertices[anchors[f"joint-{side}-eye"]].mean(0) for side in "lr"]
         self.origin = np.mean(joints, axis=0)
+        self.rest_gaze = self._rest_gaze()
         self.neck = self.vertices[anchors["joint-neck"]].mean(0)
         # The head turns on the neck; the chest stays.
         self.follow = smoothstep((self.head.vertices[:, 1:2] - 5.2) / 1.1).astype(np.float32)
@@ -63,6 +64,23 @@ class Portrait:
         vertices = self.head.vertices + self.head.displacement(self.identity.shape)
         raised = self.appearance.hair_height[:, None] * self.head.normals(vertices)
         return (vertices + raised).astype(np.float32)
+
+    def _rest_gaze(self) -> np.ndarray:
+        """Yaw and pitch that keep the irises between this person's lids as on the average head, [2]."""
+        head = self.head
+        edge = np.intersect1d(
+            head.triangles[head.part("socket")], head.triangles[head.part("skin")]
+        )
+
+        def aim(vertices: np.ndarray) -> np.ndarray:
+            angles = []
+            for side, sign in (("l", 1), ("r", -1)):
+                centre, radius = self._eyeball(vertices, side)
+                opening = vertices[edge[head.vertices[edge, 0] * sign > 0]].mean(0) - centre
+                angles.append(np.arcsin(np.clip(opening[:2] / radius, -0.5, 0.5)))
+            return np.mean(angles, axis=0)
+
+        return 0.8 * (aim(self.vertices) - aim(head.vertices))
 
     def frame(self, performance: Performance, moment: int, rng: np.random.Generator) -> np.ndarray:
         """Draw frame `moment` of a performance: uint8 [HEIGHT, WIDTH, 3], RGB.
@@ -81,12 +99,15 @@ class Portrait:
         posed = pose(vertices, self.follow)
         eyeballs = [self._eyeball(vertices, side) for side in "lr"]
         eyeballs = [(pose(centre, 1.0), radius) for centre, radius in eyeballs]
-        image, parts, depth = self._body(posed, weights)
-        gaze = performance.gaze[moment]
+        normals = self.head.normals(posed)
+        image, parts, depth = self._body(posed, normals, weights)
+        gaze = performance.gaze[moment] + self.rest_gaze
         draw_eyes(
             image, parts == PARTS.index("socket"), eyeballs, gaze, self.appearance, self.session
         )
-        draw_mouth(image, parts == PARTS.index("mouth"), depth, self.head, posed, self.session)
+        draw_mouth(
+            image, parts == PARTS.index("mouth"), depth, self.head, posed, normals, self.session
+        )
         return develop(self.session, image, rng)
 
     def _eyeball(self, vertices: np.ndarray, side: str) -> tuple[np.ndarray, float]:
@@ -96,7 +117,7 @@ class Portrait:
         return centre, float(np.linalg.norm(points - centre, axis=1).mean())
 
     def _body(
-        self, posed: np.ndarray, weights: dict[str, float]
+        self, posed: np.ndarray, normals: np.ndarray, weights: dict[str, float]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw skin, cloth and hair.
 
@@ -108,7 +129,6 @@ class Portrait:
         head, session = self.head, self.session
         height, width = session.size
         screen, distance = session.project(posed)
-        normals = head.normals(posed)
         gloss = session.highlight(normals, 24) * np.float32(self.appearance.gloss)
         light = np.concatenate([session.lit(normals), gloss[:, None]], axis=1)
         corners = screen[head.triangles[self.body]]
@@ -165,7 +185,9 @@ class Portrait:
                 depth += weights.get(name, 0.0) * np.array(rows, np.float32)
         depth *= 0.12 + 0.25 * self.identity.age
         texture, box = self.appearance.texture.copy(), wrinkle_window()
-        shade = 1 - np.clip(wrinkle_maps()[box] @ depth, 0, 0.6)
+        # einsum, not a matrix product: BLAS may round differently from one number of threads to another.
+        lines = np.einsum("hwk,k->hw", wrinkle_maps()[box], depth)
+        shade = 1 - np.clip(lines, 0, 0.6)
         texture[box] = texture[box] * shade[..., None]
         return texture
 
@@ -187,7 +209,10 @@ class Portrait:
         screen, distance = self.session.project(posed[used])
         inverse = inverse.reshape(ids.shape)
         winner, _ = rasterize(screen[inverse], distance[inverse], height, width)
-        place = np.flatnonzero((winner >= 0) & (parts < 0))
+        # The helper's strips leave slits; hair does not.
+        mask = (winner >= 0).astype(np.uint8).reshape(height, width)
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8))
+        place = np.flatnonzero((mask.reshape(-1) > 0) & (parts < 0))
         strands = np.random.default_rng(self.identity.seed).normal(0, 0.12, width)
         shade = 0.45 + strands[place % width]
         image.reshape(-1, 3)[place] = np.square(self.appearance.hair) * shade[:, None]

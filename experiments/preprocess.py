@@ -46,6 +46,9 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "check", False, "Look at the folders only: no pixel is read, nothing is written."
     )
+    flags.DEFINE_integer(
+        "benchmark", 0, "Time this many frames on one core and write nothing.", lower_bound=0
+    )
     flags.DEFINE_bool("preview", False, "Also draw sheets of crops, the largest jump first.")
 
 
@@ -65,6 +68,9 @@ def main(argv: list[str]) -> None:
         _print_classes("Would be left before face detection", [s.label for s in kept], classes)
         _print_dropped([*dropped, *unfit], "would be dropped")
         return
+    if FLAGS.benchmark:
+        _benchmark(kept, settings)
+        return
     result = _preprocess(kept, [*dropped, *unfit], settings, classes)
     _print_classes("Left", [entry["label"] for entry in result.kept], classes)
     _print_dropped(result.dropped, f"dropped (all in {Path(FLAGS.out) / 'dropped.csv'})")
@@ -75,8 +81,10 @@ def _require() -> None:
     for name in ("dataset", "root"):
         if not getattr(FLAGS, name):
             raise _app.UserError(f"--{name} is needed; --help lists the flags")
-    if not FLAGS.check and not FLAGS.out:
-        raise _app.UserError("--out is needed: the shard folder to make (or --check to look only)")
+    if not FLAGS.check and not FLAGS.benchmark and not FLAGS.out:
+        raise _app.UserError(
+            "--out is needed: the shard folder to make (or --check, or --benchmark)"
+        )
     if FLAGS.out and not FLAGS.check and os.path.lexists(FLAGS.out):
         out = Path(FLAGS.out)
         if not out.is_dir() or next(out.iterdir(), None) is not None:
@@ -158,6 +166,24 @@ def _preprocess(kept, dropped, settings, classes):
             workers=FLAGS.workers,
             progress=bar.update,
             extra_files=figures,
+        )
+
+
+def _benchmark(sequences, settings) -> None:
+    from stfer.data.benchmark import AGREE, measure
+
+    timing = measure(sequences, settings, FLAGS.benchmark)
+    print(f"\n{timing.frames} frames, the last of {timing.size[0]}x{timing.size[1]}, on one core")
+    total = timing.read + timing.find + timing.crop
+    print(
+        f"  milliseconds a frame: read {timing.read:.2f}, find {timing.find:.2f}, "
+        f"crop {timing.crop:.2f}, in all {total:.2f}"
+    )
+    print("  found: " + ", ".join(f"{how} {count}" for how, count in sorted(timing.found.items())))
+    if timing.plain is not None and timing.agreement is not None:
+        print(
+            f"  a plain full search: {timing.plain:.2f} ms; its face is the same (overlap at least "
+            f"{AGREE}) on {timing.agreement:.2%}; {timing.only_plain} faces only it found"
         )
 
 

@@ -19,13 +19,14 @@ import numpy as np
 DETECTORS = ("lbp", "yunet", "none")
 MISSING_FACES = ("drop", "interpolate")
 # The side of the crop is the box's longer side times 1 + 2 * margin; measured in BUILD_NOTES.md.
-DEFAULT_MARGIN = {"lbp": 0.3, "yunet": 0.05, "none": 0.0}
+DEFAULT_MARGIN = {"lbp": 0.35, "yunet": 0.05, "none": 0.0}
 
 CASCADE = Path(__file__).with_name("lbpcascade_frontalface_improved.xml")
 WINDOW = 45  # The cascade's own window: it sees no smaller face.
-SMALLEST_FACE = (
-    0.18  # of the frame's shorter side; smaller ones are sought only when none is larger.
-)
+# Searches of a whole frame until one finds a face: the smallest face that counts, as a fraction of the
+# frame's shorter side; the factor between scales; and how many hits make a face. Large faces first: it
+# is cheap, and the largest face is wanted.
+WHOLE_SEARCHES = ((0.25, 1.15, 3), (0.18, 1.1, 4), (0.0, 1.1, 4))
 NEAR_FACE = 96  # pixels: what the last face is shrunk to before it is sought again.
 NEAR_REACH = 0.2  # of the last box: how far beyond it the next one is sought, on every side.
 
@@ -231,11 +232,12 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 def _search_lbp(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Face]:
     if near is None:
         shorter = min(frame.shape[:2])
-        smallest = max(WINDOW, SMALLEST_FACE * shorter)
-        faces = _detect(frame, (0, 0), WINDOW / smallest, (WINDOW, shorter), 1.1, 4)
-        if not faces and smallest > WINDOW:
-            faces = _detect(frame, (0, 0), 1.0, (WINDOW, shorter), 1.1, 4)
-        return faces
+        for fraction, step, neighbours in WHOLE_SEARCHES:
+            smallest = max(WINDOW, fraction * shorter)
+            faces = _detect(frame, (0, 0), WINDOW / smallest, (WINDOW, shorter), step, neighbours)
+            if faces:
+                return faces
+        return []
     region, origin = neighbourhood(frame, near, 2 * NEAR_REACH if fine else NEAR_REACH)
     side = max(near.width, near.height)
     # The fine search may enlarge: the cascade's steps are then smaller than a pixel of the frame.
@@ -265,12 +267,13 @@ def _detect(
     """Cascade boxes of one image shrunk by `scale`; `limits` are face sides in the frame's pixels."""
     if min(frame.shape[:2], default=0) < WINDOW:
         return []
+    frame = _grey(frame)
     if scale != 1:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=method)
     low, high = (max(WINDOW, round(side * scale)) for side in limits)
     boxes = _cascade().detectMultiScale(
-        _grey(frame),
+        frame,
         scaleFactor=step,
         minNeighbors=neighbours,
         minSize=(low, low),

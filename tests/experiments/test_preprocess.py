@@ -116,6 +116,15 @@ def test_check_reads_no_pixels_and_writes_nothing(ck, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_benchmark_times_frames_and_writes_nothing(ck, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    done = command("--dataset=ck_plus", f"--root={ck}", "--benchmark=20")
+    assert done.returncode == 0, done.stderr
+    assert "20 frames, the last of 20x20" in done.stdout
+    assert "found: none 20" in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_seven_classes_and_shorter_sequences(ck, tmp_path):
     out = tmp_path / "shards"
     flags = ("--detector=none", "--size=16", "--classes=7", "--min_frames=14")

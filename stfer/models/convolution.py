@@ -1,5 +1,11 @@
-"""Convolution followed by ReLU, in two and three dimensions (paper, section III-B)."""
+"""Convolution followed by ReLU, in two and three dimensions (paper, section III-B).
 
+`convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
+gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
+rearranged to stride 1 and two dimensions and go through `stfer.models.winograd`, with their own gradient.
+"""
+
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -7,9 +13,26 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from stfer.models import winograd
+
+MANY_CHANNELS = 64
+
+
+def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """`convolve` as XLA's own operation, the reference of the faster forms."""
+    if kernel.ndim == 5:
+        return lax.conv_general_dilated(
+            x, kernel, (1, stride, stride), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        )
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Cross-correlate without padding.
+
+    On a CPU, float32 inputs have a reverse-mode derivative only.
 
     Args:
       x: [batch, height, width, in] or [batch, time, height, width, in].
@@ -19,13 +42,104 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     Returns:
       [batch, (time,) height, width, out].
     """
-    if kernel.ndim == 5:
-        return lax.conv_general_dilated(
-            x, kernel, (1, stride, stride), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
-        )
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
+        return plain_convolve(x, kernel, stride)
+    return _convolve(x, kernel, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_forward, stride=stride),
+        default=functools.partial(plain_convolve, stride=stride),
     )
+
+
+def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple:
+    return _convolve(x, kernel, stride), (x, kernel)
+
+
+def _convolve_backward(stride: int, inputs: tuple, gradient: jax.Array) -> tuple:
+    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
+        return jax.vjp(functools.partial(plain_convolve, stride=stride), x, kernel)[1](gradient)
+
+    cpu = functools.partial(_backward, stride=stride)
+    return lax.platform_dependent(*inputs, gradient, cpu=cpu, default=plain)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    if kernel.ndim == 5:
+        y = _forward(_windows(x, kernel.shape[0]), _stacked_kernel(kernel), stride)
+        return y.reshape(x.shape[0], -1, *y.shape[1:])
+    x, kernel = _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
+    # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
+    if kernel.shape[2] >= MANY_CHANNELS and winograd.fits(x.shape, kernel.shape):
+        return winograd.convolve(x, kernel)
+    return plain_convolve(x, kernel)
+
+
+def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple:
+    """Rearrange, differentiate at stride 1, and pull the gradients back through the rearrangement."""
+
+    def rearranged(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if kernel.ndim == 5:
+            x, kernel = _windows(x, kernel.shape[0]), _stacked_kernel(kernel)
+        return _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
+
+    (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
+    gradient = gradient.reshape(-1, *gradient.shape[-3:])
+    if winograd.fits(x.shape, kernel.shape):
+        return pull_back(winograd.gradients(x, kernel, gradient))
+    return pull_back(jax.vjp(plain_convolve, x, kernel)[1](gradient))
+
+
+def _windows(x: jax.Array, time: int) -> jax.Array:
+    """Windows of `time` frames, stacked on the channels: [batch * window, height, width, time * in]."""
+    x = jnp.stack(
+        [
+            jnp.concatenate([x[:, start + t] for t in range(time)], axis=-1)
+            for start in range(x.shape[1] - time + 1)
+        ],
+        axis=1,
+    )
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _stacked_kernel(kernel: jax.Array) -> jax.Array:
+    """A kernel over time as one over stacked frames: [rows, columns, time * in, out]."""
+    time, rows, columns, channels, features = kernel.shape
+    return kernel.transpose(1, 2, 0, 3, 4).reshape(rows, columns, time * channels, features)
+
+
+def _input_at_stride_1(x: jax.Array, kernel_shape: Sequence[int], stride: int) -> jax.Array:
+    """Blocks of stride x stride pixels as channels, as many as the outputs see."""
+    if stride == 1:
+        return x
+    batch, height, width, channels = x.shape
+    down, across = (
+        (side - size) // stride - (-size // stride)
+        for side, size in zip((height, width), kernel_shape[:2], strict=True)
+    )  # outputs - 1 + taps
+    x = x[:, : down * stride, : across * stride]
+    padding = ((0, 0), (0, down * stride - x.shape[1]), (0, across * stride - x.shape[2]), (0, 0))
+    x = jnp.pad(x, padding).reshape(batch, down, stride, across, stride, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, down, across, -1)
+
+
+def _kernel_at_stride_1(kernel: jax.Array, stride: int) -> jax.Array:
+    """The kernel for `_input_at_stride_1`'s blocks, with zeros where it does not fill the last one."""
+    if stride == 1:
+        return kernel
+    rows, columns, channels, features = kernel.shape
+    down, across = -(-rows // stride), -(-columns // stride)
+    padding = ((0, down * stride - rows), (0, across * stride - columns), (0, 0), (0, 0))
+    kernel = jnp.pad(kernel, padding).reshape(down, stride, across, stride, channels, features)
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(down, across, -1, features)
 
 
 class Convolution(nn.Module):

@@ -60,8 +60,12 @@ def batch_statistics(
 class BatchNorm(nn.Module):
     """Batch normalisation of the last axis, with the constants of Keras.
 
-    Running statistics move as Keras 3 and Flax move them: `0.99 * running + 0.01 * batch`, with the biased variance
-    (Keras 2 multiplied it by n / (n - 1), here at most 1.00006). They start at mean 0, variance 1.
+    Running statistics are the exponential average of Keras and Flax, `0.99 * running + 0.01 * batch`, without its
+    start at mean 0 and variance 1: after t steps they are divided by the weight 1 - 0.99^t that the batches have (the
+    bias correction of Adam, Kingma and Ba 2015, section 3). After the paper's 200 epochs that weight is 1 to float32
+    rounding; after the first hundred steps it is 0.63, and a model that still believed in variance 1 would answer
+    every clip with the same probabilities. The variance is the biased one (Keras 2 multiplied it by n / (n - 1), here
+    at most 1.00006). Before the first step they are mean 0, variance 1.
 
     Fields:
       axis_names: mapped axes inside the model that share the statistics (towers).
@@ -85,6 +89,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), features)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         running_var = self.variable("batch_stats", "var", jnp.ones, features)
+        running_weight = self.variable("batch_stats", "weight", jnp.zeros, ())
         if train:
             axis_names = tuple(self.axis_names)
             if self.device_axis is not None and not self.is_initializing():
@@ -92,7 +97,9 @@ class BatchNorm(nn.Module):
             mean, var, count = batch_statistics(x, mask, axis_names)
             if not self.is_initializing():
                 # A batch of padding alone says nothing about the data.
-                rate = jnp.where(count > 0, 1.0 - self.momentum, 0.0)
+                step = jnp.where(count > 0, 1.0 - self.momentum, 0.0)
+                running_weight.value += step * (1.0 - running_weight.value)
+                rate = step / jnp.maximum(running_weight.value, 1.0 - self.momentum)
                 running_mean.value += rate * (lax.stop_gradient(mean) - running_mean.value)
                 running_var.value += rate * (lax.stop_gradient(var) - running_var.value)
         else:

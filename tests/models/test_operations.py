@@ -1,0 +1,145 @@
+"""The rewritten operations against XLA's own: values and gradients, odd sizes, ties, towers, GPU programs."""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stfer.models import winograd
+from stfer.models.convolution import convolve, plain_convolve
+from stfer.models.pooling import max_pool, plain_max_pool
+
+# x, kernel, stride: even, odd and unequal sides, one output, with and without enough tiles for the fast form.
+CONVOLUTIONS = [
+    ((2, 27, 27, 64), (5, 5, 64, 3), 1),
+    ((3, 20, 23, 5), (5, 5, 5, 4), 1),
+    ((9, 11, 12, 65), (3, 3, 65, 2), 1),
+    ((2, 22, 31, 3), (4, 4, 3, 5), 1),
+    ((1, 64, 63, 3), (11, 11, 3, 4), 3),
+    ((2, 71, 60, 6), (11, 11, 6, 4), 3),
+    ((3, 72, 70, 2), (11, 11, 2, 4), 3),
+    ((2, 5, 50, 53, 3), (3, 11, 11, 3, 4), 3),
+    ((2, 3, 19, 21, 23), (3, 5, 5, 23, 4), 1),
+    ((2, 5, 5, 3), (5, 5, 3, 4), 1),
+    ((2, 11, 11, 3), (11, 11, 3, 4), 3),
+    ((40, 7, 7, 3), (2, 3, 3, 4), 2),
+]
+
+
+def normal(shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def assert_float32_close(actual, expected, label=""):
+    """Equal to a few float32 roundings of the largest value."""
+    assert actual.shape == expected.shape, label
+    assert actual.dtype == expected.dtype, label
+    error = np.abs(np.float64(actual) - np.float64(expected)).max()
+    assert error <= 5e-6 * np.abs(expected).max(), (label, error)
+
+
+@pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
+def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
+    x, kernel = normal(x_shape), normal(kernel_shape, 1)
+
+    @jax.jit
+    def both(x, kernel, seed_gradient):
+        fast, pull_fast = jax.vjp(lambda x, k: convolve(x, k, stride), x, kernel)
+        plain, pull_plain = jax.vjp(lambda x, k: plain_convolve(x, k, stride), x, kernel)
+        return (fast, *pull_fast(seed_gradient)), (plain, *pull_plain(seed_gradient))
+
+    shape = jax.eval_shape(lambda: plain_convolve(x, kernel, stride)).shape
+    fast, plain = both(x, kernel, normal(shape, 2))
+    for label, actual, expected in zip(("y", "x", "kernel"), fast, plain, strict=True):
+        assert_float32_close(actual, expected, label)
+
+
+def test_the_paper_s_layers_take_the_fast_form():
+    for size, kernel_size, channels in (
+        (57, 4, 27),
+        (27, 5, 96),
+        (11, 3, 256),
+        (9, 3, 384),
+        (7, 3, 384),
+    ):
+        kernel_shape = (kernel_size, kernel_size, channels, 256)
+        assert winograd.fits((32, size, size, channels), kernel_shape)
+    assert not winograd.fits((1, 11, 11, 256), (3, 3, 256, 384))
+
+
+def test_convolution_over_towers_and_single_rows():
+    x, kernel = normal((3, 6, 16, 15, 70)), normal((3, 3, 70, 2), 1)  # [tower, batch, ...]
+
+    def total(convolve, x, kernel):
+        return jnp.square(jax.vmap(convolve, (0, None))(x, kernel)).sum()
+
+    for take in (jax.grad, lambda f, argnums: jax.vmap(jax.grad(f, argnums), (0, None))):
+        rows = x if take is jax.grad else x[:, None]
+        actual, expected = (
+            jax.jit(take(lambda x, k, f=f: total(f, x, k), argnums=(0, 1)))(rows, kernel)
+            for f in (convolve, plain_convolve)
+        )
+        jax.tree.map(assert_float32_close, actual, expected)
+
+
+@pytest.mark.parametrize(("tile", "size"), [(2, 3), (2, 4), (2, 5), (3, 3)])
+def test_winograd_s_transforms_filter_exactly(tile, size):
+    """F(m, r) on whole numbers, in fractions: the outputs are the filter's, without any rounding."""
+    matrices = winograd.transforms(tile, size)
+    fractions = [
+        [[Fraction(float(e)).limit_denominator(10**4) for e in row] for row in m] for m in matrices
+    ]
+
+    def times(matrix, vector):
+        return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]
+
+    taps = [3, -7, 2, 5, 11][:size]
+    inputs = [1, 4, -2, 8, 5, 7][: tile + size - 1]
+    products = [
+        a * b for a, b in zip(times(fractions[1], taps), times(fractions[2], inputs), strict=True)
+    ]
+    expected = [sum(inputs[i + k] * taps[k] for k in range(size)) for i in range(tile)]
+    assert times(fractions[0], products) == expected
+
+
+def test_winograd_names_what_it_cannot_build():
+    with pytest.raises(ValueError, match=r"F\(4, 5\) needs 7 points"):
+        winograd.transforms(4, 5)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 8, 3), (2, 7, 9, 3), (1, 2, 3, 5), (2, 3, 5, 4, 2), (4, 2, 2, 1)]
+)
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_max_pool_and_its_gradient_equal_xla_s(shape, ties, dtype):
+    x = normal(shape)
+    x = (jnp.maximum(jnp.round(x), 0) if ties else x).astype(dtype)  # ReLU makes many zeros
+    y, pull_back = jax.vjp(max_pool, x)
+    expected, pull_back_plain = jax.vjp(plain_max_pool, x)
+    np.testing.assert_array_equal(y, expected)
+    gradient = (jnp.arange(1, y.size + 1) / 8).reshape(y.shape).astype(dtype)
+    np.testing.assert_array_equal(pull_back(gradient)[0], pull_back_plain(gradient)[0])
+
+
+def test_max_pool_gives_the_gradient_of_a_tie_to_the_first():
+    x = jnp.full((1, 2, 2, 1), 3.0)
+    gradient = jax.grad(lambda x: max_pool(x).sum())(x)
+    np.testing.assert_array_equal(gradient[0, :, :, 0], [[1, 0], [0, 0]])
+
+
+def test_a_gpu_gets_xla_s_operations():
+    def loss(x, kernel):
+        return max_pool(convolve(x, kernel, 3)).sum()
+
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(
+        normal((2, 72, 72, 3)), normal((11, 11, 3, 4))
+    )
+    gpu = traced.lower(lowering_platforms=("cuda",)).as_text()
+    cpu = traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "stablehlo.select_and_scatter" in gpu
+    assert "stablehlo.dot_general" not in gpu
+    assert "stablehlo.select_and_scatter" not in cpu
+    assert "stablehlo.dot_general" in cpu

@@ -1,0 +1,53 @@
+"""Tiny versions of the architectures: every layer is there, few features, the smallest clips that pass."""
+
+import jax
+import numpy as np
+
+from stfer.models import create_model
+
+TINY = {
+    "block1_features": 6,
+    "block2_features": 8,
+    "block3_features": (9, 7, 8),
+    "head_features": (12, 11),
+}
+
+
+class Tiny:
+    """A tiny model, its variables (none at its initial value, so that none can hide) and clips.
+
+    `apply` and `train` are compiled.
+    """
+
+    def __init__(self, name, batch=3, size=(128, 131), **fields):
+        self.model = create_model(name, **TINY, **fields)
+        random = np.random.default_rng(0)
+        shape = (batch, self.model.frames, *size, 3)
+        # Rows differ in light and contrast, as faces do, else a network this small answers all alike.
+        self.clips = (random.random(shape) ** random.uniform(0.2, 4, (batch, 1, 1, 1, 3))).astype(
+            np.float32
+        )
+        initial = create_model(name, **TINY)  # axis_name is bound only inside a mapped function
+        variables = jax.jit(initial.init)(jax.random.key(1), self.clips[:1])
+        self.params, self.batch_stats = (
+            jax.tree.map(
+                lambda leaf: (
+                    leaf + random.uniform(0, 0.2, leaf.shape).astype(np.float32)
+                    if leaf.ndim == 1
+                    else leaf
+                ),
+                variables[kind],
+            )
+            for kind in ("params", "batch_stats")
+        )
+        self.variables = {"params": self.params, "batch_stats": self.batch_stats}
+        self.apply = jax.jit(self.model.apply)
+        self.train = jax.jit(self._train)
+
+    def _train(self, params, clips, mask=None):
+        """Logits, endpoints and updated statistics of a training pass."""
+        variables = {"params": params, "batch_stats": self.batch_stats}
+        (logits, endpoints), updated = self.model.apply(
+            variables, clips, train=True, mask=mask, mutable=["batch_stats"]
+        )
+        return logits, endpoints, updated["batch_stats"]

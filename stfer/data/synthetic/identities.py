@@ -146,7 +146,7 @@ def _local(rng: np.random.Generator) -> dict[str, float]:
         name = higher if value > 0 else lower
         for side in "lr" if "{s}" in name else " ":
             shape[name.format(s=side)] = abs(value)
-    shape[f"head-{HEAD_SHAPES[rng.integers(len(HEAD_SHAPES))]}"] = float(rng.uniform(0, 0.5))
+    shape[f"head-{HEAD_SHAPES[rng.integers(len(HEAD_SHAPES))]}"] = float(rng.uniform(0, 0.35))
     for name in ASYMMETRIES:
         shape[f"asym-{name}-{'lr'[rng.integers(2)]}"] = float(rng.uniform(0, 0.35))
     return shape
@@ -177,7 +177,10 @@ def _look(rng: np.random.Generator, male: float, age: float, african: float) -> 
     }  # fmt: skip
     look["beard"] = float(rng.random()) if male > 0.6 and rng.random() < 0.45 else 0.0
     look["long_hair"] = float(rng.random() < (0.08 if male > 0.5 else 0.6))
-    look["bald"] = float(male > 0.5 and rng.random() < 0.12 + 0.3 * age)
+    bald = male > 0.5 and rng.random() < 0.12 + 0.3 * age
+    look["bald"] = float(bald and not look["long_hair"])
+    if look["long_hair"]:
+        look["hairline"] *= 0.4
     look["grey"] = float(np.clip((age - 0.45) * 2 + rng.normal(0, 0.15), 0, 1))
     look["dark_hair"] = float(rng.random() < 0.55 + 0.4 * african)
     return look

@@ -212,7 +212,15 @@ class Portrait:
         # The helper's strips leave slits; hair does not.
         mask = (winner >= 0).astype(np.uint8).reshape(height, width)
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8))
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((25, 25), np.uint8))
+        # On some heads the helper's parting stands up; the scalp's own hair ends at the crown.
+        crown = int(np.flatnonzero(parts >= 0)[0]) // width
+        mask[: crown + 8] = 0
         place = np.flatnonzero((mask.reshape(-1) > 0) & (parts < 0))
-        strands = np.random.default_rng(self.identity.seed).normal(0, 0.12, width)
-        shade = 0.45 + strands[place % width]
+        y, x = np.divmod(place, width)
+        strands = np.random.default_rng(self.identity.seed).normal(size=(1, width + 64))
+        strands = cv2.GaussianBlur(strands, (0, 0), 1.5)[0]
+        # Locks sway a little on their way down.
+        sway = (6 * np.sin(y / 45) + 6).astype(int)
+        shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0004 * y, 0.08, 1)
         image.reshape(-1, 3)[place] = np.square(self.appearance.hair) * shade[:, None]

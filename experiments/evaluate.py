@@ -1,0 +1,142 @@
+"""Tests a trained model on shards, of its own set or of another.
+
+    python -m experiments.evaluate --model=models/late_fusion --data=shards/oulu_strong
+
+Class sets are matched by name and a mismatch is explained. Sequences of people whom the model was trained
+on are left out where there are others (--people=all keeps them, with a warning).
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments import _app, _data
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Define this command's flags."""
+    _data.define_flags()
+    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_list(
+        "modules", [], "Python modules to import first, which register architectures."
+    )
+    flags.DEFINE_enum(
+        "people", "new", ["new", "all"], "Test on people whom the model has not seen, or on all."
+    )
+    flags.DEFINE_enum(
+        "classes",
+        "model",
+        ["model", "shared"],
+        "Which classes can be predicted: all of the model's, or those that the data have too.",
+    )
+    flags.DEFINE_string("out", None, "Folder for the result; default: evaluations/MODEL-on-DATA.")
+
+
+def main(argv: list[str]) -> None:
+    """Run the command."""
+    del argv
+    import urllib.parse
+    from pathlib import Path
+
+    if not FLAGS.model:
+        raise _app.UserError("--model is needed: a folder that experiments.train wrote")
+    from experiments import _modules
+    from stfer.inference import load_model
+    from stfer.inference.evaluation import differing_crops, match_classes
+
+    _modules.import_modules(FLAGS.modules)
+    _app.set_up_jax(_data.cache_dir())
+    model = load_model(FLAGS.model)
+    shards = _data.load(FLAGS.data)
+    name = f"{Path(FLAGS.model).resolve().name}-on-{urllib.parse.quote(shards.name, safe='+ ')}"
+    out = Path(FLAGS.out or Path("evaluations") / name)
+    match = match_classes(model.classes, shards.classes)
+    rows, notes = _rows(model, shards, match)
+    notes += [f"faces were cut otherwise: {line}" for line in differing_crops(model, shards)]
+    _app.print_settings(
+        "Evaluation",
+        {
+            "model": f"{FLAGS.model} ({model.architecture})",
+            "data": f"{shards.name}: {len(rows)} of {len(shards)} sequences",
+            "classes": ", ".join(match.shared),
+            "out": out,
+        },
+    )
+    for note in notes:
+        print(f"note: {note}")
+    _evaluate(model, shards, match, rows, notes, out)
+
+
+def _rows(model, shards, match):
+    """The rows to test on, and what should be known of the choice."""
+    import numpy as np
+
+    from stfer.inference.evaluation import seen_in_training
+
+    known = np.isin(np.asarray(shards.classes)[shards.labels], match.shared)
+    notes = []
+    if mismatch := match.explain(int((~known).sum()), FLAGS.classes == "shared"):
+        notes.append(mismatch)
+    seen = seen_in_training(model, shards)
+    keep = known
+    if seen.any() and FLAGS.people == "new":
+        keep = known & ~seen
+        if not keep.any():
+            raise _app.UserError(
+                f"every person in {shards.name} was in this model's training; --people=all tests on them "
+                "all the same, which says nothing about new people"
+            )
+        notes.append(
+            f"{int((known & seen).sum())} sequences left out: their people were in training"
+        )
+    elif seen.any():
+        notes.append(
+            f"{int((known & seen).sum())} of {int(known.sum())} sequences show people of the training, "
+            "so the accuracy says little about new people"
+        )
+    if not keep.any():
+        raise _app.UserError(f"{shards.name} holds no sequence of {', '.join(match.shared)}")
+    return np.flatnonzero(keep), notes
+
+
+def _evaluate(model, shards, match, rows, notes, out) -> None:
+    import json
+    import time
+
+    import tqdm
+
+    from experiments import _final
+    from experiments.train import print_votes
+    from stfer.evaluation.results import write_atomically
+    from stfer.inference.evaluation import predict_shards
+
+    restrict = match.shared if FLAGS.classes == "shared" else None
+    classes = restrict or model.classes
+    began = time.monotonic()
+    with tqdm.tqdm(total=len(rows), unit="sequence", dynamic_ncols=True) as bar:
+        predictions = predict_shards(model, shards, rows, restrict, bar.update)
+    seconds = time.monotonic() - began
+    votes = _final.measured(predictions, classes)
+    print(f"\n{len(predictions)} sequences in {seconds:.2f} s, compilation included")
+    print_votes(votes, classes)
+    result = {
+        "format": 1,
+        "architecture": model.architecture,
+        "model": str(FLAGS.model),
+        "data": {"name": shards.name, "checksum": shards.checksum},
+        "classes": list(classes),
+        "sequences": len(predictions),
+        "notes": notes,
+        "testing_seconds": round(seconds, 3),
+        "votes": votes,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(out / "predictions.csv", _final.prediction_table(predictions, classes))
+    _app.print_paths([out / "result.json", out / "predictions.csv"])
+
+
+if __name__ == "__main__":
+    _app.run(main, define_flags)

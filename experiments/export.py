@@ -1,0 +1,53 @@
+"""Exports a trained model so that it runs without this package: StableHLO and plain NumPy weights.
+
+python -m experiments.export --model=models/late_fusion --out=exports/late_fusion
+python exports/late_fusion/run.py clips.npy
+"""
+
+from absl import flags
+
+from experiments import _app
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Define this command's flags."""
+    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_list(
+        "modules", [], "Python modules to import first, which register architectures."
+    )
+    flags.DEFINE_string("out", None, "The folder to make; default: exports/MODEL.")
+
+
+def main(argv: list[str]) -> None:
+    """Run the command."""
+    del argv
+    from pathlib import Path
+
+    if not FLAGS.model:
+        raise _app.UserError("--model is needed: a folder that experiments.train wrote")
+    from experiments import _modules
+    from stfer.inference import export as exporting
+    from stfer.inference import load_model
+
+    _modules.import_modules(FLAGS.modules)
+    out = FLAGS.out or Path("exports") / Path(FLAGS.model).resolve().name
+    model = load_model(FLAGS.model)
+    _app.print_settings(
+        "Export",
+        {
+            "model": f"{FLAGS.model} ({model.architecture})",
+            "clips": f"uint8 [any, {model.rule.frames}, {model.crop.size}, {model.crop.size}, 3]",
+            "classes": ", ".join(model.classes),
+            "platforms": ", ".join(exporting.PLATFORMS),
+            "out": out,
+        },
+    )
+    folder, difference = exporting.export_model(model, out)
+    print(f"checked: probabilities differ from the model's by at most {difference:.1e}")
+    _app.print_paths(sorted(folder.iterdir()))
+
+
+if __name__ == "__main__":
+    _app.run(main, define_flags)

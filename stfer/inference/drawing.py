@@ -1,0 +1,155 @@
+"""Draws what a model says into a video's frames: a box a face, its label, a bar a class.
+
+Text is never smaller than about ten pixels; a small video is enlarged until six bars fit it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stfer.data.faces import Face
+from stfer.inference.stream import FrameResult
+
+# Okabe & Ito's palette, which colour-blind people tell apart, in RGB; a colour a track.
+COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (240, 228, 66),
+    (213, 94, 0),
+)
+SMALLEST_HEIGHT = 240
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE, _DARK = (255, 255, 255), (24, 24, 24)
+
+
+def annotate(result: FrameResult, classes: Sequence[str], scale: int = 1) -> np.ndarray:
+    """Draw one frame's faces.
+
+    Args:
+        result: Of a frame with pixels.
+        classes: Class names.
+        scale: Whole-number enlargement, see `scale_for`.
+
+    Returns:
+        uint8 [height * scale, width * scale, 3], RGB.
+    """
+    pixels = result.frame.pixels
+    if scale > 1:
+        canvas = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    else:
+        canvas = pixels.copy()
+    unit = max(1.0, canvas.shape[0] / 480)
+    seen = [found for found in result.faces if found.face is not None]
+    for found in seen:
+        colour = COLOURS[(found.track - 1) % len(COLOURS)]
+        box = Face(*(value * scale for value in found.face[:4]))
+        corner, far = (
+            (round(box.x), round(box.y)),
+            (round(box.x + box.width), round(box.y + box.height)),
+        )
+        cv2.rectangle(canvas, corner, far, colour, max(2, round(2 * unit)), cv2.LINE_AA)
+        if found.probabilities is None:
+            text = f"{found.track}: {found.status}"
+        else:
+            best = int(np.argmax(found.probabilities))
+            text = f"{found.track}: {classes[best]} {found.probabilities[best]:.0%}"
+            _bars(canvas, box, classes, found.probabilities, colour, unit)
+        _label(canvas, text, (corner[0], corner[1] - round(4 * unit)), colour, unit)
+    if not seen:
+        _label(canvas, result.status, (round(6 * unit), round(22 * unit)), COLOURS[4], unit)
+    return canvas
+
+
+def scale_for(height: int) -> int:
+    """How many times a video is enlarged so that its annotation is legible."""
+    return max(1, -(-SMALLEST_HEIGHT // height))
+
+
+def _label(canvas: np.ndarray, text: str, place: tuple[int, int], colour, unit: float) -> None:
+    size = 0.5 * unit
+    (width, height), under = cv2.getTextSize(text, _FONT, size, 1)
+    x = int(np.clip(place[0], 0, max(canvas.shape[1] - width - 4, 0)))
+    y = int(np.clip(place[1], height + 4, canvas.shape[0] - under - 2))
+    cv2.rectangle(canvas, (x, y - height - 4), (x + width + 4, y + under), colour, -1)
+    cv2.putText(canvas, text, (x + 2, y - 1), _FONT, size, _DARK, max(1, round(unit)), cv2.LINE_AA)
+
+
+def _bars(
+    canvas: np.ndarray, box: Face, classes: Sequence[str], values: np.ndarray, colour, unit: float
+) -> None:
+    """A panel beside the box: on its right, else on its left, else over its edge."""
+    row, size = round(16 * unit), 0.4 * unit
+    name_width = max(cv2.getTextSize(name, _FONT, size, 1)[0][0] for name in classes)
+    bar = round(50 * unit)
+    width, height = name_width + bar + round(12 * unit), row * len(classes) + round(6 * unit)
+    right, left = round(box.x + box.width + 4 * unit), round(box.x - width - 4 * unit)
+    x = right if right + width <= canvas.shape[1] or left < 0 else left
+    x = int(np.clip(x, 0, max(canvas.shape[1] - width, 0)))
+    y = int(np.clip(round(box.y), 0, max(canvas.shape[0] - height, 0)))
+    panel = canvas[y : y + height, x : x + width]
+    panel[:] = panel // 3  # Dark enough for white text on any picture.
+    best = int(np.argmax(values))
+    for index, (name, value) in enumerate(zip(classes, values, strict=True)):
+        base = y + round(3 * unit) + (index + 1) * row - round(4 * unit)
+        fill = colour if index == best else (150, 150, 150)
+        start = x + name_width + round(8 * unit)
+        top = base - round(9 * unit)
+        cv2.rectangle(canvas, (start, top), (start + bar, base), (90, 90, 90), 1)
+        cv2.rectangle(canvas, (start, top), (start + round(bar * float(value)), base), fill, -1)
+        text = fill if index == best else _WHITE
+        cv2.putText(canvas, name, (x + round(4 * unit), base), _FONT, size, text, 1, cv2.LINE_AA)
+
+
+class VideoWriter:
+    """Writes RGB frames to an MP4 file; the first frame decides the size.
+
+    Args:
+        path: Ends in `.mp4`.
+        rate: Frames a second.
+    """
+
+    def __init__(self, path: str | Path, rate: float):
+        self._path, self._rate = str(path), rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame; one of another size is fitted into the first one's.
+
+        Raises:
+            OSError: OpenCV cannot write the file.
+        """
+        if self._writer is None:
+            # MPEG-4 takes even sizes only.
+            self._size = tuple(side - side % 2 for side in frame.shape[1::-1])
+            code = cv2.VideoWriter_fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(self._path, code, self._rate, self._size)
+            if not self._writer.isOpened():
+                raise OSError(f"{self._path} cannot be written: OpenCV has no MP4 encoder here")
+        if frame.shape[1::-1] != self._size:
+            frame = _fitted(frame, self._size)
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+
+def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    if abs(frame.shape[1] - width) <= 1 and abs(frame.shape[0] - height) <= 1:
+        return frame[:height, :width]
+    factor = min(width / frame.shape[1], height / frame.shape[0])
+    small = cv2.resize(
+        frame, (max(1, int(frame.shape[1] * factor)), max(1, int(frame.shape[0] * factor)))
+    )
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[: small.shape[0], : small.shape[1]] = small
+    return canvas

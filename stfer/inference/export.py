@@ -1,0 +1,145 @@
+"""A trained model without this package: StableHLO through `jax.export`, and the plain weights as NumPy.
+
+    model.stablehlo  the network, for any batch size, for CPU and CUDA: (weights, uint8 clips) -> probabilities
+    weights.npz      its weights by name; `numpy.load` reads them without pickle
+    model.json       architecture, classes, clips, crop settings
+    run.py           loads and runs the three with jax and numpy alone
+
+The weights are an argument of the exported function, so they lie on disk once.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from stfer.inference.features import scale
+from stfer.inference.folder import CARD, PRECISIONS, check_new
+from stfer.inference.model import TrainedModel
+
+PLATFORMS = ("cpu", "cuda")
+PROGRAM, WEIGHTS, SCRIPT = "model.stablehlo", "weights.npz", "run.py"
+
+_RUN = '''"""Runs this exported model with jax and numpy alone: python run.py clips.npy
+
+clips.npy holds uint8 [clips, {frames}, {size}, {size}, 3]: RGB faces, cut as "crop" in model.json says, with the
+frames that "clips" there names, counted back from the sequence's end. Without a file, one black clip is run.
+"""
+
+import json
+import pathlib
+import sys
+
+import jax
+import jax.export
+import numpy as np
+
+here = pathlib.Path(__file__).parent
+card = json.loads((here / "model.json").read_text())
+exported = jax.export.deserialize(bytearray((here / "model.stablehlo").read_bytes()))
+weights = dict(np.load(here / "weights.npz", allow_pickle=False))
+classify = jax.jit(exported.call)
+
+clips = np.load(sys.argv[1]) if len(sys.argv) > 1 else np.zeros((1, {frames}, {size}, {size}, 3), np.uint8)
+for row in np.asarray(classify(weights, clips)):
+    print(" ".join(f"{{name}}={{value:.6f}}" for name, value in zip(card["classes"], row)))
+'''
+
+
+def flat_weights(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A model's weights as NumPy arrays by path, such as `params/head/logits/kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(dict(variables))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def nested_weights(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flat_weights`: `{"params": ..., "batch_stats": ...}`."""
+    nested: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for name, array in flat.items():
+        *path, last = name.split("/")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = array
+    return nested
+
+
+def exported_program(
+    model: TrainedModel, platforms: tuple[str, ...] = PLATFORMS
+) -> jax.export.Exported:
+    """The network as a function of its flat weights and uint8 clips [batch, time, size, size, 3].
+
+    It returns float32 probabilities [batch, classes]; the batch size is symbolic.
+    """
+
+    def probabilities(weights, clips):
+        variables = nested_weights(weights)
+        logits, _ = model.module.apply(variables, scale(clips), train=False)
+        return jax.nn.softmax(logits)
+
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = (batch, model.rule.frames, model.crop.size, model.crop.size, 3)
+    weights = {
+        name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+        for name, array in flat_weights(model.variables).items()
+    }
+    # The precision of products is part of the program, so that a GPU computes what was trained.
+    with jax.default_matmul_precision(PRECISIONS[model.card["precision"]]):
+        return jax.export.export(jax.jit(probabilities), platforms=platforms)(
+            weights, jax.ShapeDtypeStruct(shape, jnp.uint8)
+        )
+
+
+def export_model(model: TrainedModel, folder: str | Path) -> tuple[Path, float]:
+    """Write an export folder, whole or not at all, and check it against the model.
+
+    Returns:
+        The folder, and the largest difference of a probability between the two on random clips.
+
+    Raises:
+        FileExistsError: The folder is there already.
+        ValueError: The exported program does not give what the model gives.
+    """
+    folder = Path(os.path.abspath(folder))
+    check_new(folder)
+    program = exported_program(model).serialize()
+    weights = flat_weights(model.variables)
+    staging = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        (staging / PROGRAM).write_bytes(program)
+        np.savez(staging / WEIGHTS, **weights)
+        card = json.dumps(model.card, indent=2, ensure_ascii=False)
+        (staging / CARD).write_text(card + "\n", "utf-8")
+        script = _RUN.format(frames=model.rule.frames, size=model.crop.size)
+        (staging / SCRIPT).write_text(script, "utf-8")
+        difference = _compare(model, staging)
+        os.rename(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder, difference
+
+
+def _compare(model: TrainedModel, folder: Path) -> float:
+    """Run what was written beside the model; the largest difference of a probability."""
+    exported = jax.export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
+    with np.load(folder / WEIGHTS, allow_pickle=False) as file:
+        weights = dict(file)
+    shape = (3, model.rule.frames, model.crop.size, model.crop.size, 3)
+    clips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found = np.asarray(jax.jit(exported.call)(weights, clips))
+    difference = float(np.abs(found - model.network.probabilities(clips)).max())
+    if not difference < 1e-4 and model.card["precision"] == "float32":
+        raise ValueError(f"the exported program differs from the model by {difference:.1e}")
+    return difference

@@ -1,0 +1,135 @@
+"""How a trained model's network is run, clip by clip or with each frame's tower computed once.
+
+Single frame, late fusion and the recurrent network send every frame through one shared tower before
+anything joins the frames (paper, sections IV-A, IV-B and IV-D). Over a video that slides, a frame is in
+many clips: its features are computed once and only the part behind the towers runs on each clip. The
+arithmetic is that of the whole model; `tests/inference/test_features.py` compares them.
+
+Both ways are a `Network`: `encode` turns frames into items, `classify` turns clips of items into
+probabilities.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from stfer.inference.folder import PRECISIONS
+from stfer.models import RNN, LateFusion, SingleFrame
+from stfer.models.blocks import Architecture, Head, Tower, dense
+from stfer.models.rnn import GRU
+
+LARGEST_BATCH = 32
+
+
+def scale(frames: jax.Array) -> jax.Array:
+    """uint8 frames in 0..255 to float32 in [0, 1], as in training."""
+    return frames.astype(jnp.float32) / 255.0
+
+
+class Network:
+    """A module and its variables, run on whole clips.
+
+    Args:
+        module: As `stfer.models.create_model` returns it.
+        variables: `{"params": ..., "batch_stats": ...}`.
+        precision: A key of `PRECISIONS`.
+    """
+
+    def __init__(self, module: nn.Module, variables: Mapping[str, Any], precision: str = "float32"):
+        self._variables = jax.device_put(dict(variables))
+        self._precision = PRECISIONS[precision]
+
+        def probabilities(variables, clips):
+            return jax.nn.softmax(module.apply(variables, scale(clips), train=False)[0])
+
+        self._whole = jax.jit(probabilities)
+
+    def probabilities(self, clips: np.ndarray) -> np.ndarray:
+        """Class probabilities of uint8 clips [n, time, height, width, channel]: float32 [n, classes]."""
+        return self._batched(self._whole, clips)
+
+    def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What is kept of each uint8 frame [height, width, channel] until its clips are complete."""
+        return list(frames)
+
+    def classify(self, clips: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Class probabilities of clips of what `encode` returned: float32 [n, classes]."""
+        return self.probabilities(np.stack([np.stack(clip) for clip in clips]))
+
+    def _batched(self, function: Callable, rows: np.ndarray) -> np.ndarray:
+        """Apply a compiled function in batches of a power of two, so that few programs serve any number."""
+        parts = []
+        for start in range(0, len(rows), LARGEST_BATCH):
+            part = rows[start : start + LARGEST_BATCH]
+            size = 1 << (len(part) - 1).bit_length()
+            padding = [(0, size - len(part))] + [(0, 0)] * (rows.ndim - 1)
+            with jax.default_matmul_precision(self._precision):
+                result = function(self._variables, np.pad(part, padding))
+            parts.append(np.asarray(result)[: len(part)])
+        return np.concatenate(parts)
+
+
+class TowerNetwork(Network):
+    """A module whose frames meet only behind shared towers: features once a frame."""
+
+    def __init__(
+        self, module: Architecture, variables: Mapping[str, Any], precision: str = "float32"
+    ):
+        super().__init__(module, variables, precision)
+        tower = Tower(
+            module.block1_features,
+            module.block2_features,
+            module.block3_features,
+            module.dtype,
+            axis_name=None,
+        )
+        behind = _BEHIND[type(module)]
+
+        def features(variables, frames):
+            own = {kind: tree.get("tower", {}) for kind, tree in variables.items()}
+            return tower.apply(own, scale(frames), None, False)[0]
+
+        def probabilities(variables, features):
+            return jax.nn.softmax(behind(module, variables["params"], features))
+
+        self._features = jax.jit(features)
+        self._behind = jax.jit(probabilities)
+
+    def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return list(self._batched(self._features, np.stack(frames))) if len(frames) else []
+
+    def classify(self, clips: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        return self._batched(self._behind, np.stack([np.stack(clip) for clip in clips]))
+
+
+def network(module: nn.Module, variables: Mapping[str, Any], precision: str = "float32") -> Network:
+    """The cheapest way to run a module over sliding clips."""
+    kind = TowerNetwork if type(module) in _BEHIND else Network
+    return kind(module, variables, precision)
+
+
+def _head(module: Architecture, params: Mapping[str, Any], features: jax.Array) -> jax.Array:
+    """Logits of features [batch, time, features]: concatenated, then the dense layers."""
+    fused = features.reshape(len(features), -1)
+    head = Head(module.num_classes, module.head_features, module.dtype)
+    return head.apply({"params": params["head"]}, fused)[0]
+
+
+def _recurrent(module: RNN, params: Mapping[str, Any], features: jax.Array) -> jax.Array:
+    """Logits of features [batch, time, features]: the GRU's last state, then the dense layer."""
+    gru = GRU(module.units, module.recurrent_activation, module.dtype)
+    states = gru.apply({"params": params["gru"]}, jnp.moveaxis(features, 1, 0))
+    logits = dense(module.num_classes, jnp.float32, None)
+    return logits.apply({"params": params["logits"]}, states[-1])
+
+
+# By exact type: a subclass may join its frames earlier.
+_BEHIND: dict[type, Callable[..., jax.Array]] = {
+    SingleFrame: _head,
+    LateFusion: _head,
+    RNN: _recurrent,
+}

@@ -1,0 +1,239 @@
+"""The model folder: everything that using a trained model needs, in one place that says how it was made.
+
+    model.json     format, architecture, classes, clips, crop, training, data, metrics, versions
+    weights/       parameters and batch statistics (`stfer.training.checkpoints`), tied to model.json
+    history.csv, predictions.csv    of the training, where it was `experiments.train`
+
+The folder is written under another name and renamed, so a half-written one is never loadable. Nothing in
+it is executed: an architecture from outside the package must have been registered by the reader's own code.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from stfer import models
+from stfer.data.clips import ClipRule
+from stfer.data.faces import CropSettings
+from stfer.evaluation.results import differences, read_json
+from stfer.training.checkpoints import load_weights, save_weights
+
+FORMAT = 1
+CARD = "model.json"
+WEIGHTS = "weights"
+PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
+_FIELDS = {
+    "architecture": str,
+    "fields": dict,
+    "modules": list,
+    "classes": list,
+    "clips": dict,
+    "crop": dict,
+    "precision": str,
+}
+# What the weights are tied to: changing any of these by hand makes another model.
+_IDENTITY = ("architecture", "fields", "classes", "clips", "crop")
+
+
+def describe(
+    architecture: str,
+    classes: tuple[str, ...],
+    rule: ClipRule,
+    crop: Mapping[str, Any],
+    *,
+    precision: str = "float32",
+    fields: Mapping[str, Any] | None = None,
+    modules: tuple[str, ...] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """The content of `model.json`.
+
+    Args:
+        architecture: A registered name.
+        classes: Class names in the order of the logits.
+        rule: The frames that a clip takes.
+        crop: `CropSettings.to_dict()` of the training set.
+        precision: Of the computation, see `TrainConfig`.
+        fields: Fields of the module that differ from its defaults, JSON-serialisable.
+        modules: Python modules that register the architecture; told to a reader who lacks it.
+        **more: Whatever else should be known: training, data, metrics, versions.
+    """
+    return {
+        "format": FORMAT,
+        "architecture": architecture,
+        "fields": dict(fields or {}),
+        "modules": list(modules),
+        "classes": list(classes),
+        "clips": {"offsets": list(rule.offsets), "slide": rule.slide},
+        "crop": dict(crop),
+        "precision": precision,
+        **more,
+    }
+
+
+def save_folder(
+    folder: str | Path,
+    card: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: Must not exist.
+        card: As `describe` returns it.
+        variables: `{"params": ..., "batch_stats": ...}`.
+        files: Further text files, from plain name to content.
+
+    Raises:
+        FileExistsError: The folder is there already.
+        OSError: It cannot be written.
+    """
+    folder = Path(os.path.abspath(folder))
+    check_new(folder)
+    staging = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        identity = {key: card[key] for key in _IDENTITY}
+        save_weights(staging / WEIGHTS, variables, identity)
+        for name, text in (files or {}).items():
+            (staging / name).write_text(text, "utf-8")
+        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
+        (staging / CARD).write_text(text + "\n", "utf-8")
+        check_new(folder)
+        os.rename(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def check_new(folder: str | Path) -> None:
+    """Raise FileExistsError, with what to do, where something is in a model folder's place."""
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} exists already: name a new folder, or remove it first")
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], nn.Module, dict[str, Any]]:
+    """Read a model folder.
+
+    Returns:
+        The card, the module, and its variables as NumPy arrays.
+
+    Raises:
+        FileNotFoundError: No model folder, or its weights are missing.
+        ValueError: Another format version, a damaged or altered file, an architecture that is not
+            registered, or weights that do not fit; one sentence names it.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    name = card["architecture"]
+    if name not in models.ARCHITECTURES:
+        modules = ", ".join(card["modules"])
+        where = f"it comes with the module {modules}" if modules else "its module must be"
+        raise ValueError(
+            f"{folder} holds the architecture {name!r}, which is not registered here: "
+            f"{where}{', to be' if modules else ''} imported first (--modules=... in the commands)"
+        )
+    if not (folder / WEIGHTS).is_dir():
+        raise FileNotFoundError(f"{folder} is incomplete: its folder {WEIGHTS} is missing")
+    variables, identity = load_weights(folder / WEIGHTS)
+    module = build_module(card)
+    _check_shapes(folder, card, module, variables)
+    altered = differences(identity, {key: card[key] for key in _IDENTITY})
+    if altered:
+        raise ValueError(
+            f"{folder / CARD} does not belong to its weights: {'; '.join(altered)} "
+            "(there: when they were trained; here: in the file)"
+        )
+    return card, module, variables
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read and check `model.json`; raises as `read_folder`."""
+    file = folder / CARD
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no model folder (it has no {CARD}); `python -m experiments.train` makes one"
+        )
+    card = read_json(file)
+    version = card.get("format") if isinstance(card, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ValueError(f"{file} is no model's description: the field 'format' is missing")
+    if version != FORMAT:
+        advice = "upgrade stfer" if version > FORMAT else "train it anew, or use an older stfer"
+        wrote = (card.get("versions") or {}).get("stfer")
+        by = f" (written by stfer {wrote})" if wrote else ""
+        raise ValueError(
+            f"{folder} has model format {version}{by}, and this stfer reads format {FORMAT}: {advice}"
+        )
+    for field, kind in _FIELDS.items():
+        if not isinstance(card.get(field), kind):
+            raise ValueError(f"{file} is damaged: {field!r} is missing or no {kind.__name__}")
+    classes = card["classes"]
+    if not all(isinstance(c, str) and c for c in classes) or len(set(classes)) < len(classes):
+        raise ValueError(f"{file} is damaged: 'classes' must be different names, not {classes}")
+    if card["precision"] not in PRECISIONS:
+        raise ValueError(f"{file}: 'precision' must be one of {', '.join(PRECISIONS)}")
+    try:
+        clip_rule(card)
+        CropSettings.from_dict(card["crop"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    return card
+
+
+def clip_rule(card: Mapping[str, Any]) -> ClipRule:
+    """The clip rule of a card."""
+    clips = card["clips"]
+    return ClipRule(tuple(int(offset) for offset in clips["offsets"]), bool(clips["slide"]))
+
+
+def build_module(card: Mapping[str, Any]) -> nn.Module:
+    """The untrained module of a card."""
+    dtype = jnp.bfloat16 if card["precision"] == "bfloat16" else jnp.float32
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["fields"].items()}
+    return models.create_model(card["architecture"], len(card["classes"]), dtype, **fields)
+
+
+def _check_shapes(
+    folder: Path, card: Mapping[str, Any], module: nn.Module, variables: Mapping[str, Any]
+) -> None:
+    size, classes = int(card["crop"]["size"]), len(card["classes"])
+    frames = clip_rule(card).frames
+    if frames != module.frames:
+        raise ValueError(
+            f"{folder / CARD}: its clips have {frames} frames, and {card['architecture']} takes {module.frames}"
+        )
+    clip = jax.ShapeDtypeStruct((1, frames, size, size, 3), jnp.float32)
+    wanted = _shapes({"batch_stats": {}} | jax.eval_shape(module.init, jax.random.key(0), clip))
+    found = _shapes(variables)
+    if found == wanted:
+        return
+    names = sorted(
+        name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)
+    )
+    ours, theirs = wanted.get(names[0]), found.get(names[0])
+    if ours and theirs and ours[-1] == classes and ours[:-1] == theirs[:-1]:
+        raise ValueError(
+            f"{folder / CARD} lists {classes} classes, but its weights were trained for {theirs[-1]}"
+        )
+    raise ValueError(
+        f"{folder}: the weights do not fit {card['architecture']}: {names[0]} is "
+        f"{theirs or 'missing'} and must be {ours or 'absent'}"
+    )
+
+
+def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(dict(tree))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

@@ -1,0 +1,217 @@
+"""A trained model in use, in three lines of a notebook:
+
+    from stfer.inference import load_model
+    model = load_model("models/late_fusion")
+    model.predict(frames).probabilities
+
+`frames` is a uint8 array [frames, height, width, 3]; the face is found, followed and cut as it was for
+training, the clips are those of the paper's section VI-B, and both votes come back with class names.
+"""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from stfer.data import clips as clips_lib
+from stfer.data.clips import ClipRule
+from stfer.data.faces import CropSettings, Face, FaceTracker, crop_face
+from stfer.evaluation import voting
+from stfer.inference import folder as folders
+from stfer.inference.features import Network, network
+
+
+@dataclass(frozen=True)
+class SequencePrediction:
+    """What a model says of one sequence.
+
+    Attributes:
+        classes: Class names.
+        votes: From vote name (`summed`, `maximum`) to the winning class's name.
+        shares: From vote name to a number a class name: the mean clip probability (summed), or the share
+            of clips that voted for the class (maximum).
+        clip_frames: int64 [clips, time], the frames of each clip.
+        clip_probabilities: float32 [clips, classes].
+        faces: The face found in each frame, or None; empty where the frames were faces already.
+    """
+
+    classes: tuple[str, ...]
+    votes: Mapping[str, str]
+    shares: Mapping[str, Mapping[str, float]]
+    clip_frames: np.ndarray
+    clip_probabilities: np.ndarray
+    faces: tuple[Face | None, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The class that the summed vote gives."""
+        return self.votes["summed"]
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The mean clip probability of each class name."""
+        return dict(self.shares["summed"])
+
+    def __str__(self) -> str:
+        ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        return ", ".join(f"{name} {value:.2f}" for name, value in ranked)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained model; `load_model` reads one from its folder.
+
+    Attributes:
+        card: What `model.json` says.
+        module: The network.
+        variables: Its parameters and batch statistics.
+    """
+
+    card: Mapping[str, Any]
+    module: nn.Module
+    variables: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        return self.card["architecture"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return tuple(self.card["classes"])
+
+    @functools.cached_property
+    def rule(self) -> ClipRule:
+        """Which frames a clip takes."""
+        return folders.clip_rule(self.card)
+
+    @functools.cached_property
+    def crop(self) -> CropSettings:
+        """How faces were found and cut for training."""
+        return CropSettings.from_dict(self.card["crop"])
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The compiled network."""
+        return network(self.module, self.variables, self.card["precision"])
+
+    def predict_clips(self, clips: np.ndarray) -> np.ndarray:
+        """Class probabilities of clips of faces, in the order of `classes`.
+
+        Args:
+            clips: uint8 [n, time, size, size, 3], RGB, cut as `crop` says.
+
+        Returns:
+            float32 [n, classes].
+
+        Raises:
+            ValueError: Another shape or type.
+        """
+        clips = np.asarray(clips)
+        wanted = (self.rule.frames, self.crop.size, self.crop.size, 3)
+        if clips.dtype != np.uint8 or clips.shape[1:] != wanted or not len(clips):
+            raise ValueError(
+                f"{self.architecture} takes uint8 clips [n, {', '.join(map(str, wanted))}], "
+                f"not {clips.dtype} {list(clips.shape)}"
+            )
+        return self.network.probabilities(clips)
+
+    def predict(
+        self, frames: np.ndarray | Sequence[np.ndarray], find_faces: bool = True
+    ) -> SequencePrediction:
+        """Classify one sequence of one person (the largest face, followed through the frames).
+
+        Args:
+            frames: uint8 [frames, height, width, 3] RGB (or [frames, height, width] grey), neutral to
+                apex as the model was trained.
+            find_faces: False where every frame is a face of the model's crop size already.
+
+        Raises:
+            ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
+        """
+        frames = _checked(frames)
+        name = f"the input to {self.architecture}"
+        places = clips_lib.evaluation_clips(self.rule, len(frames), name)
+        faces: tuple[Face | None, ...] = ()
+        crops: Sequence[np.ndarray | None] = frames
+        if find_faces:
+            tracker = FaceTracker(self.crop)
+            found = [tracker(frame) for frame in frames]
+            faces = tuple(tracked.face if tracked else None for tracked in found)
+            crops = [
+                None if face is None else crop_face(frame, face, self.crop)
+                for frame, face in zip(frames, faces, strict=True)
+            ]
+        kept = np.array([all(crops[place] is not None for place in clip) for clip in places])
+        if not kept.any():
+            lacking = next(place for place in places[-1] if crops[place] is None)
+            raise ValueError(
+                f"no face was found in frame {lacking} (counted from 0) of {len(frames)}, "
+                f"which {self.architecture} needs"
+            )
+        places = places[kept]
+        return self.conclude(self._classify(places, crops), places, faces)
+
+    def _classify(self, places: np.ndarray, crops: Sequence[np.ndarray]) -> np.ndarray:
+        size = self.crop.size
+        used = np.unique(places)
+        for place in used:
+            if crops[place].shape != (size, size, 3):
+                raise ValueError(
+                    f"faces for {self.architecture} are {size}x{size} RGB, not {crops[place].shape}"
+                )
+        items = dict(zip(used, self.network.encode([crops[place] for place in used]), strict=True))
+        return self.network.classify([[items[place] for place in clip] for clip in places])
+
+    def conclude(
+        self,
+        probabilities: np.ndarray,
+        places: np.ndarray,
+        faces: tuple[Face | None, ...] = (),
+        classes: tuple[str, ...] | None = None,
+    ) -> SequencePrediction:
+        """Both votes over clip probabilities [clips, classes], with class names (the model's if None)."""
+        classes = classes or self.classes
+        winners, shares = voting.vote(probabilities), voting.shares(probabilities)
+        return SequencePrediction(
+            classes,
+            {vote: classes[winner] for vote, winner in winners.items()},
+            {
+                vote: dict(zip(classes, map(float, share), strict=True))
+                for vote, share in shares.items()
+            },
+            places,
+            probabilities,
+            faces,
+        )
+
+    def save(self, folder: str | Path, files: Mapping[str, str] | None = None) -> Path:
+        """Write the model's folder; raises as `folder.save_folder`."""
+        return folders.save_folder(folder, self.card, self.variables, files)
+
+
+def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
+    """Read a model folder.
+
+    Raises:
+        FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
+    """
+    return TrainedModel(*folders.read_folder(Path(folder)))
+
+
+def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    found = [np.asarray(frame) for frame in frames]
+    for frame in found:
+        if frame.dtype != np.uint8 or not (
+            frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 3)
+        ):
+            raise ValueError(
+                "frames must be uint8 [frames, height, width, 3] (RGB) or [frames, height, width] "
+                f"(grey), but one is {frame.dtype} {list(frame.shape)}"
+            )
+    return found

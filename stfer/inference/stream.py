@@ -1,0 +1,218 @@
+"""Classify the faces of a stream: frames -> tracks -> crops -> sliding clips -> probabilities -> votes.
+
+Frames are worked on in chunks, because a network is far cheaper a frame in a batch: while one chunk is
+classified, a thread reads the next and finds its faces. Memory holds a few chunks and, for each face, as
+many frames as a clip reaches back.
+"""
+
+import concurrent.futures
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stfer.data.faces import Face, crop_face
+from stfer.evaluation.voting import VOTES
+from stfer.inference.model import TrainedModel
+from stfer.inference.sources import Frame
+from stfer.inference.tracking import FaceTracks
+from stfer.inference.windows import CLASSIFIED, GAP, History, Window
+
+NO_FACE = "no face"
+UNREADABLE = "unreadable"
+CHUNK = 16
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """One face in one frame.
+
+    Attributes:
+        track: Its number, from 1.
+        face: Its box, or None where the track is not seen in this frame.
+        status: `CLASSIFIED`, `NO_FACE`, or why there is no clip.
+        clip_frames: The frames of the clip that ends here; empty without one.
+        probabilities: float32 [classes], or None.
+    """
+
+    track: int
+    face: Face | None
+    status: str
+    clip_frames: tuple[int, ...] = ()
+    probabilities: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame and every face that is followed in it; `status` is about the frame."""
+
+    frame: Frame
+    faces: tuple[FaceResult, ...]
+    status: str
+
+
+@dataclass
+class TrackSummary:
+    """What a whole track says so far: sums only, so that it does not grow.
+
+    Attributes:
+        track: Its number.
+        first, last: Its first and last frame with the face.
+        frames: Frames with the face.
+        clips: Clips classified.
+        summed: float64 [classes], sum of their probabilities.
+        votes: int64 [classes], how many clips have each class as the most probable.
+        final: float32 [classes], the last clip's probabilities.
+    """
+
+    track: int
+    first: int
+    last: int
+    frames: int = 0
+    clips: int = 0
+    summed: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    votes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    final: np.ndarray | None = None
+
+    def winners(self) -> dict[str, int] | None:
+        """Both votes over all clips, as `stfer.evaluation.voting.vote` decides them; None without a clip."""
+        if not self.clips:
+            return None
+        tied = self.votes == self.votes.max()
+        winners = int(np.argmax(self.summed)), int(np.argmax(np.where(tied, self.summed, -np.inf)))
+        return dict(zip(VOTES, winners, strict=True))
+
+    def shares(self) -> dict[str, np.ndarray] | None:
+        """What each vote is decided on, as `stfer.evaluation.voting.shares`."""
+        if not self.clips:
+            return None
+        return dict(zip(VOTES, (self.summed / self.clips, self.votes / self.clips), strict=True))
+
+
+class Summaries:
+    """The summaries of all tracks of a stream."""
+
+    def __init__(self, classes: int):
+        self._classes = classes
+        self.tracks: dict[int, TrackSummary] = {}
+
+    def add(self, result: FrameResult) -> None:
+        """Count one frame."""
+        number = result.frame.number
+        for face in result.faces:
+            if face.face is None:
+                continue
+            if face.track not in self.tracks:
+                empty = np.zeros(self._classes), np.zeros(self._classes, np.int64)
+                self.tracks[face.track] = TrackSummary(face.track, number, number, 0, 0, *empty)
+            summary = self.tracks[face.track]
+            summary.last = number
+            summary.frames += 1
+            if face.probabilities is not None:
+                summary.clips += 1
+                summary.summed += face.probabilities
+                summary.votes[int(np.argmax(face.probabilities))] += 1
+                summary.final = face.probabilities
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame with its faces cut out."""
+
+    frame: Frame
+    faces: tuple[tuple[int, Face | None], ...]
+    crops: tuple[np.ndarray | None, ...]
+
+
+def predict_stream(
+    model: TrainedModel,
+    frames: Iterable[Frame],
+    window: Window,
+    chunk: int = CHUNK,
+    tracks: FaceTracks | None = None,
+) -> Iterator[FrameResult]:
+    """Yield a result for every frame, in order.
+
+    Args:
+        model: A trained model.
+        frames: As a `Source` yields them.
+        window: How clips slide.
+        chunk: Frames worked on at once: more are faster, fewer answer sooner.
+        tracks: Who follows the faces; by default with the model's crop settings.
+    """
+    tracks = tracks or FaceTracks(model.crop)
+    histories: dict[int, History] = {}
+    with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
+        stream = iter(frames)
+        upcoming = pool.submit(_see, model, tracks, stream, chunk)
+        try:
+            while seen := upcoming.result():
+                upcoming = pool.submit(_see, model, tracks, stream, chunk)
+                yield from _classify(model, histories, window, seen)
+        finally:
+            upcoming.cancel()
+
+
+def _see(
+    model: TrainedModel, tracks: FaceTracks, stream: Iterator[Frame], chunk: int
+) -> list[_Seen]:
+    """Read the next chunk and find its faces; empty at the end."""
+    seen = []
+    for frame in itertools.islice(stream, chunk):
+        faces = () if frame.pixels is None else tuple(tracks(frame.pixels))
+        crops = tuple(
+            None if face is None else crop_face(frame.pixels, face, model.crop) for _, face in faces
+        )
+        seen.append(_Seen(frame, faces, crops))
+    return seen
+
+
+def _classify(
+    model: TrainedModel, histories: dict[int, History], window: Window, seen: list[_Seen]
+) -> list[FrameResult]:
+    encoded = iter(model.network.encode([c for s in seen for c in s.crops if c is not None]))
+    alive = {track for track, _ in seen[-1].faces}
+    drafts: list[tuple[_Seen, list[FaceResult]]] = []
+    clips = []
+    for each in seen:
+        found = []
+        shown = {track for track, _ in each.faces}
+        # An unreadable frame is a gap in every track; nothing was sought in it.
+        absent = [] if each.frame.pixels is not None else [t for t in histories if t not in shown]
+        for track in absent:
+            histories[track].add(each.frame.number, None)
+        for (track, face), crop in zip(each.faces, each.crops, strict=True):
+            item = None if crop is None else next(encoded)
+            history = histories.setdefault(track, History(window))
+            status, places = history.add(each.frame.number, item)
+            if face is None:
+                status = NO_FACE
+            elif places:
+                clips.append([item for _, item in places])
+            numbers = tuple(number for number, _ in places) if face is not None else ()
+            found.append(FaceResult(track, face, status, numbers))
+        drafts.append((each, found))
+    if seen[-1].frame.pixels is not None:
+        for track in [track for track in histories if track not in alive]:
+            del histories[track]
+    probabilities = iter(model.network.classify(clips) if clips else ())
+    results = []
+    for each, found in drafts:
+        faces = tuple(
+            FaceResult(f.track, f.face, f.status, f.clip_frames, next(probabilities))
+            if f.clip_frames
+            else f
+            for f in found
+        )
+        results.append(FrameResult(each.frame, faces, _status(each.frame, faces)))
+    return results
+
+
+def _status(frame: Frame, faces: tuple[FaceResult, ...]) -> str:
+    if frame.pixels is None:
+        return UNREADABLE
+    seen = [face.status for face in faces if face.face is not None]
+    if not seen:
+        return NO_FACE
+    return next((s for s in (CLASSIFIED, GAP) if s in seen), seen[0])

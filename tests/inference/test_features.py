@@ -1,0 +1,45 @@
+"""Features once a frame give what the whole model gives."""
+
+import jax
+import numpy as np
+import pytest
+from tiny_models import TINY, noise
+
+from stfer.inference.features import Network, TowerNetwork, network
+from stfer.models import LateFusion
+
+WHOLE = ("early_fusion", "slow_fusion", "conv3d")
+SHARING = ("single_frame", "late_fusion", "rnn")
+
+
+@pytest.mark.parametrize("name", WHOLE + SHARING)
+def test_sliding_clips_equal_the_plain_model(tiny, name):
+    model = tiny(name)
+    frames = noise(12)
+    places = np.arange(12 - model.rule.frames + 1)[:, None] + np.arange(model.rule.frames)
+    items = model.network.encode(list(frames))
+    found = model.network.classify([[items[p] for p in clip] for clip in places])
+    clips = frames[places].astype(np.float32) / np.float32(255)
+    logits, _ = jax.jit(model.module.apply)(model.variables, clips)
+    np.testing.assert_allclose(found, jax.nn.softmax(logits), rtol=2e-5, atol=1e-6)
+    assert np.ptp(logits, axis=0).max() > 1e-3, "clips must differ for this to mean much"
+
+
+def test_sharing_architectures_run_their_tower_once_a_frame(tiny):
+    assert {type(tiny(name).network) for name in SHARING} == {TowerNetwork}
+    assert {type(tiny(name).network) for name in WHOLE} == {Network}
+
+
+def test_a_subclass_is_run_whole(tiny):
+    class Other(LateFusion):
+        pass
+
+    assert type(network(Other(**TINY), tiny("late_fusion").variables)) is Network
+
+
+def test_batch_sizes_do_not_change_the_answer(tiny):
+    model = tiny("single_frame")
+    clips = noise(70, seed=1)[:, None]
+    together = model.predict_clips(clips)
+    apart = np.concatenate([model.predict_clips(clips[i : i + 7]) for i in range(0, 70, 7)])
+    np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-7)

@@ -140,7 +140,7 @@ class Engine:
             The new state, and for each lane the totals of each step and of the held-out rows, on the host.
         """
         pool, labels, training, heldout = staged
-        totals = scored = Totals.zero()
+        totals = scored = Totals(*np.zeros(len(Totals._fields), np.float32))
         with self._precision():
             if training is not None:
                 state, totals = self._train(state, pool, labels, *training)

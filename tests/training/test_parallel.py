@@ -1,0 +1,274 @@
+"""A fold a device, and a batch over the devices: the results of one device, on four forced CPU devices."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import tiny
+from stfer import models
+from stfer.data.sequence import EMOTIONS_6
+from stfer.evaluation.protocol import folds
+from stfer.training import fit as fit_lib
+from stfer.training import parallel, step
+from stfer.training.batches import Shape
+from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.config import TrainConfig
+from stfer.training.engine import Call, Clips, Engine
+
+DEVICES = 4
+# 5 subjects of 6 or 5 classes: neither folds, nor batches of 6, nor epochs fill four devices evenly.
+CONFIG = TrainConfig("tiny", epochs=2, batch_size=6, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _four_devices():
+    if jax.device_count() < DEVICES:
+        pytest.skip(f"{jax.device_count()} devices; these tests need {DEVICES}")
+
+
+@pytest.fixture(scope="module")
+def data():
+    rows = list(tiny.sequences(subjects=5))
+    clips = np.stack([frames[[-15, -1]] for *_, frames in rows])
+    labels = np.array([EMOTIONS_6.index(row[2]) for row in rows], np.int32)
+    return Clips(clips.shape[1:], labels, lambda rows: clips[rows]), folds(
+        "loso", [row[1] for row in rows]
+    )
+
+
+def build(kind, data, config=CONFIG, model=None, **options):
+    clips, splits = data
+    shape = Shape.covering(splits, config.batch_size)
+    return kind(model or tiny.Tiny(), config, clips, shape, **options)
+
+
+def train(engine, splits, folder, **options):
+    saved = [FoldCheckpoints(folder / fold.held_out, {}) for fold in splits]
+    return fit_lib.fit(engine, splits, saved, **options)
+
+
+def assert_same_training(ours, theirs, rtol=1e-5, atol=1e-6):
+    """The same up to rounding: another program may add in another order."""
+    for tree in ("params", "batch_stats", "opt_state"):
+        pairs = zip(
+            jax.tree.leaves(getattr(ours.state, tree)),
+            jax.tree.leaves(getattr(theirs.state, tree)),
+            strict=True,
+        )
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+    assert ours.state.step == theirs.state.step
+    for a, b in zip(ours.progress.history, theirs.progress.history, strict=True):
+        np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    """Every fold on one device."""
+    engine = build(Engine, data)
+    fitted = [train(engine, [fold], tmp_path_factory.mktemp("alone"))[0] for fold in data[1]]
+    return [(f, engine.classify(f.state, data[0].gather(f.fold.test))) for f in fitted]
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
+def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, resident):
+    engine = build(parallel.FoldsEngine, data, resident=resident)
+    assert engine.lanes == DEVICES
+    splits = data[1]
+    # Five folds: four lanes, then one with three lanes idle.
+    fitted = train(engine, splits[:4], tmp_path) + train(engine, splits[4:], tmp_path)
+    for ours, (theirs, probabilities) in zip(fitted, alone, strict=True):
+        assert_same_training(ours, theirs)
+        found = engine.classify(ours.state, data[0].gather(ours.fold.test))
+        np.testing.assert_allclose(found, probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(found.argmax(1), probabilities.argmax(1))
+
+
+def test_folds_that_stopped_at_different_places_go_on_side_by_side(data, alone, tmp_path):
+    splits = data[1][:3]
+    one = build(Engine, data)
+    for fold, calls in zip(splits, (1, 3, 7), strict=True):
+        turn = iter(range(100))
+        with pytest.raises(fit_lib.Stopped):
+            train(one, [fold], tmp_path, should_stop=lambda t=turn, n=calls: next(t) + 1 == n)
+    fitted = train(build(parallel.FoldsEngine, data), splits, tmp_path)
+    for ours, (theirs, _) in zip(fitted, alone[:3], strict=True):
+        assert_same_training(ours, theirs)
+
+
+def test_stopped_lanes_go_on_to_the_same_bits(data, tmp_path):
+    splits = data[1][:4]
+    engine = build(parallel.FoldsEngine, data)
+    whole = train(engine, splits, tmp_path / "whole")
+    turn = iter(range(100))
+    with pytest.raises(fit_lib.Stopped):
+        train(engine, splits, tmp_path / "parts", should_stop=lambda: next(turn) == 4)
+    for fold, fitted in zip(splits, whole, strict=True):
+        restored = FoldCheckpoints(tmp_path / "parts" / fold.held_out, {}).restore(fitted.state)
+        assert int(restored[0].step) == 5
+    for ours, theirs in zip(train(engine, splits, tmp_path / "parts"), whole, strict=True):
+        assert tiny.leaves_equal(ours.state, theirs.state)
+        assert ours.progress.history == theirs.progress.history
+
+
+def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, tmp_path):
+    clips, splits = data
+    poisoned = splits[1].train[0]
+
+    class Poisoned(tiny.Tiny):
+        """Not finite on clips whose first pixel is 7, 77, 177."""
+
+        def __call__(self, clips, train=False, mask=None):
+            logits, out = super().__call__(clips, train, mask)
+            mark = jax.numpy.array([7, 77, 177]) / 255.0
+            bad = (abs(clips[:, 0, 0, 0] - mark[None]) < 1e-4).all(-1)
+            return jax.numpy.where(bad[:, None], jax.numpy.nan, logits), out
+
+    frames = clips.gather(np.arange(len(clips.labels))).copy()
+    frames[poisoned, 0, 0, 0] = 7, 77, 177
+    marked = Clips(clips.shape, clips.labels, lambda rows: frames[rows])
+    group = [fold for fold in splits[:3] if poisoned not in fold.train or fold is splits[1]]
+    assert len(group) == 2  # The one that trains on the marked clip, and the one that holds it out.
+    engine = build(parallel.FoldsEngine, (marked, splits), model=Poisoned())
+    with pytest.raises(fit_lib.NonFiniteLossError) as caught:
+        train(engine, group, tmp_path)
+    assert caught.value.fold == splits[1].held_out
+    assert poisoned in caught.value.rows
+    good = [fold for fold in group if fold is not splits[1]]
+    restored = FoldCheckpoints(tmp_path / good[0].held_out, {}).restore(alone[0][0].state)
+    assert int(restored[0].step) > 0
+    (fitted,) = train(engine, good, tmp_path)
+    assert fitted.progress.epoch == CONFIG.epochs
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
+def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, tmp_path, resident):
+    engine = build(parallel.BatchEngine, data, resident=resident)
+    (ours,) = train(engine, data[1][:1], tmp_path)
+    theirs, probabilities = alone[0]
+    assert_same_training(ours, theirs, rtol=2e-4, atol=2e-5)
+    found = engine.classify(ours.state, data[0].gather(ours.fold.test))
+    np.testing.assert_allclose(found, probabilities, atol=1e-4)
+
+
+def test_a_batch_over_the_devices_resumes_to_the_same_bits(data, tmp_path):
+    engine = build(parallel.BatchEngine, data)
+    (whole,) = train(engine, data[1][:1], tmp_path / "whole")
+    turn = iter(range(100))
+    with pytest.raises(fit_lib.Stopped):
+        train(engine, data[1][:1], tmp_path / "parts", should_stop=lambda: next(turn) == 2)
+    (resumed,) = train(engine, data[1][:1], tmp_path / "parts")
+    assert tiny.leaves_equal(resumed.state, whole.state)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
+    """Also where some devices have padding only; gradients are compared through plain Adam's first step."""
+    config = TrainConfig("tiny", epochs=1, batch_size=rows, learning_rate=1e-2)
+    clips, splits = data
+    engine = build(parallel.BatchEngine, data, config)
+    key = jax.random.key(3)
+    indices = splits[0].train[:rows].astype(np.int32)
+    none = np.zeros(1, np.float32)
+    call = Call(indices[None], np.ones((1, rows), np.float32), np.array([True]), indices[:1], none)
+    state, ((totals, _),) = engine.train(engine.init([key]), engine.stage([call]))
+    plain = step.init_state(tiny.Tiny(), step.make_optimizer(config), clips.shape, key)
+    whole = jax.jit(functools.partial(step.train_step, tiny.Tiny(), step.make_optimizer(config)))
+    expected, sums = whole(
+        plain,
+        clips.gather(indices),
+        clips.labels[indices],
+        np.ones(rows, np.float32),
+    )
+    np.testing.assert_allclose(totals.loss[0], sums.loss, rtol=1e-5)
+    assert totals.count[0] == rows
+    # Adam's first moment after one step is a tenth of the gradient.
+    for got, want in zip(
+        jax.tree.leaves((state.opt_state[0].mu, state.batch_stats)),
+        jax.tree.leaves((expected.opt_state[0].mu, expected.batch_stats)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [parallel.FoldsEngine, parallel.BatchEngine])
+def test_the_resident_set_is_sent_once_and_a_step_sends_nothing(data, kind):
+    engine = build(kind, data, resident=True)
+    splits = data[1][: engine.lanes]
+    progress = [fit_lib.Progress() for _ in splits]
+    calls = [calls for _, calls in fit_lib._calls(engine, splits, progress)][:3]
+    state = engine.init([jax.random.key(n) for n in range(len(splits))])
+    state, _ = engine.train(state, engine.stage(calls[0]))
+    pools = set()
+    for call in calls[1:]:
+        staged = engine.stage(call)
+        with (
+            jax.transfer_guard_host_to_device("disallow"),
+            jax.transfer_guard_device_to_device("disallow"),
+        ):
+            state, _ = engine.train(state, staged)
+        pools.add(id(engine._pool[0]))
+    assert len(pools) == 1
+
+
+def test_all_folds_and_groups_use_one_compiled_program(data, tmp_path):
+    traces = []
+
+    class Counting(tiny.Tiny):
+        def __call__(self, clips, train=False, mask=None):
+            traces.append(clips.shape)
+            return super().__call__(clips, train, mask)
+
+    engine = build(parallel.FoldsEngine, data, model=Counting())
+    counts = []
+    for group in (data[1][:4], data[1][4:]):
+        for fitted in train(engine, group, tmp_path):
+            engine.classify(fitted.state, data[0].gather(fitted.fold.test))
+        counts.append(len(traces))
+    assert counts[0] == counts[1] > 0
+
+
+def test_our_blocks_train_with_a_split_batch():
+    """Two towers, so batch statistics are joint over towers and devices."""
+    widths = {"block1_features": 4, "block2_features": 4, "block3_features": (4, 4, 4)}
+    model = models.create_model("late_fusion", head_features=(8, 8), **widths)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (5, model.frames, 128, 128, 3), dtype=np.uint8)
+    clips = Clips(frames.shape[1:], np.arange(5, dtype=np.int32), lambda rows: frames[rows])
+    config = TrainConfig("late_fusion", epochs=1, batch_size=5, learning_rate=1e-3)
+    rows = np.arange(5, dtype=np.int32)
+    call = Call(
+        rows[None], np.ones((1, 5), np.float32), np.array([True]), rows, np.ones(5, np.float32)
+    )
+    found = []
+    for kind in (Engine, parallel.BatchEngine):
+        engine = kind(model, config, clips, Shape(1, 5, 5))
+        state, totals = engine.train(engine.init([jax.random.key(0)]), engine.stage([call]))
+        found.append(jax.tree.leaves((totals, state.batch_stats, state.opt_state[0].mu)))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
+
+
+def test_auto_takes_folds_for_many_trainings_and_the_batch_for_one():
+    assert parallel.resolve("auto", many_folds=True, devices=4) == "folds"
+    assert parallel.resolve("auto", many_folds=False, devices=4) == "batch"
+    assert parallel.resolve("auto", many_folds=True, devices=1) == "none"
+    assert parallel.resolve("none", many_folds=True, devices=4) == "none"
+    with pytest.raises(ValueError, match="one of auto, folds, batch, none"):
+        parallel.resolve("all", many_folds=True)
+
+
+def test_a_model_without_an_axis_cannot_split_its_batch(data):
+    from flax import linen as nn
+
+    class Plain(nn.Module):
+        frames: int = 2
+
+        @nn.compact
+        def __call__(self, clips, train=False):
+            return nn.Dense(6)(clips.reshape(len(clips), -1)), {}
+
+    with pytest.raises(ValueError, match="--parallel=folds or none"):
+        build(parallel.BatchEngine, data, model=Plain())

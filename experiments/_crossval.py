@@ -8,10 +8,9 @@ import contextlib
 import datetime
 import os
 import platform
-import signal
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,11 @@ from stfer.evaluation import protocol as protocols
 from stfer.evaluation import voting
 from stfer.evaluation.results import VOTES, FoldResult, Prediction, RunFolder
 from stfer.training import batches
-from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.checkpoints import FoldCheckpoints, save_weights
 from stfer.training.config import TrainConfig
 from stfer.training.engine import Clips, Engine
-from stfer.training.fit import Fitted, parameter_count
+from stfer.training.fit import Fitted, NonFiniteLossError, parameter_count
+from stfer.training.parallel import make_engine
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,11 @@ def prepare(
 
 
 def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
-    """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`."""
-    return Path(workdir) / urllib.parse.quote(data, safe="+ ") / protocol / config.architecture / f"seed={config.seed}"
+    """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`; a set's name is data, so it cannot leave the workdir."""
+    name = urllib.parse.quote(data, safe="+ ")
+    if not name.strip("."):
+        name = name.replace(".", "%2E")
+    return Path(workdir) / name / protocol / config.architecture / f"seed={config.seed}"
 
 
 def build_model(plan: CrossValidation, **fields: object) -> nn.Module:
@@ -135,10 +138,13 @@ def training_clips(plan: CrossValidation) -> Clips:
     return Clips((rule.frames, shards.size, shards.size, 3), shards.labels, gather)
 
 
-def build_engine(plan: CrossValidation, resident: bool | None = None) -> Engine:
-    """The compiled functions that all folds of the plan share."""
+def build_engine(
+    plan: CrossValidation, resident: bool | None = None, parallel: str = "none"
+) -> Engine:
+    """The compiled functions that all folds of the plan share; `parallel` is "folds", "batch" or "none"."""
     shape = batches.Shape.covering(plan.folds, plan.config.batch_size)
-    return Engine(build_model(plan), plan.config, training_clips(plan), shape, resident)
+    clips = training_clips(plan)
+    return make_engine(parallel, build_model(plan), plan.config, clips, shape, resident)
 
 
 def checkpoints(plan: CrossValidation, fold: protocols.Fold) -> FoldCheckpoints:
@@ -149,21 +155,39 @@ def checkpoints(plan: CrossValidation, fold: protocols.Fold) -> FoldCheckpoints:
 
 
 def conclude(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResult:
-    """Classify a fold's held-out sequences, vote, and keep the fold: weights first, its record last."""
+    """Classify a fold's held-out sequences, vote, and keep the fold."""
+    result = evaluate(plan, engine, fitted)
+    keep(plan, fitted.fold, result, weights(fitted))
+    return result
+
+
+def weights(fitted: Fitted) -> dict[str, Any]:
+    """What is kept of a fold's state."""
+    return {"params": fitted.state.params, "batch_stats": fitted.state.batch_stats}
+
+
+def evaluate(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResult:
+    """Classify a fold's held-out sequences and vote."""
     began = time.monotonic()
     predictions = [predict(plan, engine, fitted, int(row)) for row in fitted.fold.test]
-    result = FoldResult(
+    return FoldResult(
         fitted.fold.held_out,
         predictions,
         fitted.progress.history,
         fitted.progress.seconds,
         time.monotonic() - began,
     )
-    saved = checkpoints(plan, fitted.fold)
-    saved.finish(fitted.state)
+
+
+def keep(
+    plan: CrossValidation, fold: protocols.Fold, result: FoldResult, variables: dict[str, Any]
+) -> None:
+    """Keep a finished fold: its weights first, its record last, then its training states go."""
+    plan.folder.check()
+    saved = checkpoints(plan, fold)
+    save_weights(saved.weights, variables, saved.identity)
     plan.folder.write_fold(result)
     saved.discard_training()
-    return result
 
 
 def predict(plan: CrossValidation, engine: Engine, fitted: Fitted, row: int) -> Prediction:
@@ -172,6 +196,13 @@ def predict(plan: CrossValidation, engine: Engine, fitted: Fitted, row: int) -> 
     frames = shards.frames(row)
     places = clips_lib.evaluation_clips(plan.rule, len(frames), shards.ids[row])
     probabilities = engine.classify(fitted.state, frames[places])
+    if not np.isfinite(probabilities).all():
+        name, rate = fitted.fold.held_out, plan.config.learning_rate
+        raise NonFiniteLossError(
+            f"fold {name}: the trained weights give no finite probabilities at learning rate {rate}",
+            name,
+            fitted.fold.test,
+        )
     winners, shares = voting.vote(probabilities), voting.shares(probabilities)
     return Prediction(
         shards.ids[row],
@@ -198,35 +229,6 @@ def pool(plan: CrossValidation) -> dict[str, Any]:
         "hardware": hardware(),
     }
     return plan.folder.pool(plan.fold_names, plan.shards.classes, about)
-
-
-class StopRequest:
-    """Becomes true when the process is asked to stop (Ctrl-C, SIGTERM)."""
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C or SIGTERM into a request to save and leave; a second one leaves at once."""
-    request = StopRequest()
-
-    def handle(number: int, frame: object) -> None:
-        del frame
-        if request.signal is not None:
-            raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def versions() -> dict[str, str]:

@@ -41,16 +41,9 @@ def cache_dir() -> str:
     return FLAGS.cache_dir or _app.default_cache_dir()
 
 
-def load(data: str) -> Shards:
-    """Open what `--data` names; the synthetic set is made first if it is not there.
-
-    Raises:
-        FileNotFoundError: A folder is not there or holds no shards.
-        ValueError: A shard is damaged, or sets do not fit together.
-    """
-    from stfer.data import shards
-
-    folders = []
+def folders(data: str) -> str:
+    """The shard folders that `--data` names, separated by commas; the synthetic set is made if it is not there."""
+    found = []
     for name in (part.strip() for part in data.split(",")):
         if is_synthetic(name):
             from stfer.data.synthetic import default
@@ -58,7 +51,19 @@ def load(data: str) -> Shards:
             folder = default.ensure(
                 cache_dir(), FLAGS.synthetic_subjects, FLAGS.synthetic_seed, FLAGS.workers
             )
-            folders.append(str(folder))
+            found.append(str(folder))
         else:
-            folders.append(name)
-    return shards.load_data(",".join(folders))
+            found.append(name)
+    return ",".join(found)
+
+
+def load(data: str) -> Shards:
+    """Open what `--data` names; see `folders`.
+
+    Raises:
+        FileNotFoundError: A folder is not there or holds no shards.
+        ValueError: A shard is damaged, or sets do not fit together.
+    """
+    from stfer.data import shards
+
+    return shards.load_data(folders(data))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import _app, _data
+from experiments import _app, _data, _launch
 
 if TYPE_CHECKING:
     from experiments._crossval import CrossValidation
@@ -56,6 +56,7 @@ def define_flags() -> None:
         "Keep the frames in the device's memory, or stream batches to it.",
     )
     flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
+    _launch.define_flags()
 
 
 def main(argv: list[str]) -> int:
@@ -124,28 +125,58 @@ def select_folds(plan: CrossValidation) -> list[str]:
 
 def run(plan: CrossValidation, names: list[str]) -> int:
     """Train and test the named folds that are not finished, pool, draw, print."""
-    from experiments import _crossval
+    from experiments import _crossval, _stop
     from stfer.training.fit import Stopped
 
     folder = plan.folder
-    with folder.lock():
+    sharded = _launch.sharded()
+    names = _launch.shard(names)
+    if FLAGS.merge and not (folder.path / "config.json").is_file():
+        raise _app.UserError(f"--merge found no run in {folder.path}; give the shards' own flags")
+    with folder.lock(shared=sharded), _stop.stop_requests() as should_stop:
         folder.create(plan.record())
         pending = [name for name in names if not folder.is_finished(name)]
         print_plan(plan, names, pending)
         failures: list[str] = []
-        if pending:
-            with _crossval.stop_requests() as should_stop:
-                try:
-                    failures = train_folds(plan, names, pending, should_stop)
-                except Stopped:
+        if pending and not FLAGS.merge:
+            try:
+                failures = train_folds(plan, pending, should_stop)
+            except Stopped:
+                if not sharded:
                     _crossval.pool(plan)
-                    saved = "stopped and saved; the same command goes on where it was"
-                    print(f"\n{saved} ({folder.path})", flush=True)
-                    return 128 + int(should_stop.signal)
+                saved = "stopped and saved; the same command goes on where it was"
+                print(f"\n{saved} ({folder.path})", flush=True)
+                return should_stop.exit_code
+        if sharded:
+            return end_shard(plan, names, failures)
         result = _crossval.pool(plan)
         figures = draw(plan)
     report(plan, result, failures)
     _app.print_paths([folder.path / "result.json", folder.path / "predictions.csv", *figures])
+    missing = [name for name in names if not folder.is_finished(name)] if FLAGS.merge else []
+    if missing:
+        print(f"not finished: {', '.join(missing)}")
+    return FAILED_FOLDS if failures or missing else 0
+
+
+def train_folds(plan: CrossValidation, pending: list[str], should_stop) -> list[str]:
+    """Train the pending folds where `--launcher` says; returns a sentence for each that failed."""
+    if FLAGS.launcher == "ray":
+        from experiments import _ray
+
+        return _ray.train_runs([(plan, pending)], _ray.options_from_flags(), should_stop)
+    return _launch.train_folds(plan, pending, should_stop)
+
+
+def end_shard(plan: CrossValidation, names: list[str], failures: list[str]) -> int:
+    """Say what this shard leaves; the tables are `--merge`'s."""
+    done = [name for name in names if plan.folder.is_finished(name)]
+    print(
+        f"\nshard {FLAGS.fold_index} of {FLAGS.num_shards}: {len(done)} of {len(names)} folds finished"
+    )
+    for sentence in failures:
+        print(f"  failed: {sentence}")
+    _app.print_paths(plan.folder.fold(name) for name in done)
     return FAILED_FOLDS if failures else 0
 
 
@@ -167,53 +198,6 @@ def print_plan(plan: CrossValidation, names: list[str], pending: list[str]) -> N
             "run folder": plan.folder.path,
         },
     )
-
-
-def train_folds(
-    plan: CrossValidation, names: list[str], pending: list[str], should_stop
-) -> list[str]:
-    """Train and test the pending folds one after another; a failed one does not stop the others.
-
-    Returns:
-        A sentence for each fold whose loss was not finite.
-    """
-    import tqdm
-
-    from experiments import _crossval
-    from stfer.training.fit import NonFiniteLossError, fit
-
-    resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
-    engine = _crossval.build_engine(plan, resident)
-    folds = {fold.held_out: fold for fold in plan.folds}
-    epochs = plan.config.epochs
-    failures = []
-    with tqdm.tqdm(
-        total=len(pending) * epochs, unit="epoch", mininterval=0.5, dynamic_ncols=True
-    ) as bar:
-        for number, name in enumerate(pending):
-            done = len(names) - len(pending) + number
-
-            def on_epoch(fold, progress, number=number, done=done):
-                loss = progress.history[-1]["train_loss"]
-                bar.set_description_str(
-                    f"fold {done + 1}/{len(names)} (held out {fold.held_out})", refresh=False
-                )
-                bar.set_postfix_str(
-                    f"epoch {progress.epoch}/{epochs}, loss {loss:.3f}", refresh=False
-                )
-                bar.update(number * epochs + progress.epoch - bar.n)
-
-            saved = [_crossval.checkpoints(plan, folds[name])]
-            try:
-                (fitted,) = fit(
-                    engine, [folds[name]], saved, should_stop, on_epoch, FLAGS.checkpoint_seconds
-                )
-            except NonFiniteLossError as error:
-                ids = ", ".join(plan.shards.ids[row] for row in error.rows)
-                failures.append(f"{error}; the batch was {ids}")
-                continue
-            _crossval.conclude(plan, engine, fitted)
-    return failures
 
 
 def draw(plan: CrossValidation) -> list:

@@ -13,6 +13,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import socket
 import tempfile
 import urllib.parse
@@ -117,6 +118,17 @@ class RunFolder:
         write_atomically(
             file, json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
         )
+
+    def check(self) -> None:
+        """Raise when the folder is no longer there: what a job writes then would be nobody's.
+
+        Raises:
+            FileNotFoundError: It, or its `config.json`, was removed while a job worked on it.
+        """
+        if not (self.path / "config.json").exists():
+            raise FileNotFoundError(
+                f"{self.path} was removed while this run was working on it; give the same command to begin anew"
+            )
 
     @contextlib.contextmanager
     def lock(self, shared: bool = False) -> Iterator[None]:
@@ -313,19 +325,38 @@ def _plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _held(file: Path, shared: bool, what: str, wait: bool = False) -> Iterator[None]:
-    """An advisory lock with the owner's name in the file. A dead owner's lock is free at once."""
+    """An advisory lock with its owners' names in the file. A dead owner's lock is free at once."""
     with file.open("a+", encoding="utf-8") as stream:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
             fcntl.flock(stream, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            stream.seek(0)
-            owner = stream.read().strip() or "another process"
             raise RunLockedError(
-                f"{owner} is working on {what} in {file.parent}; wait for it, or give another --workdir"
+                f"{_owners(stream)} is working on {what} in {file.parent}; wait for it, or give another --workdir"
             ) from error
         if not shared:
             stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            stream.flush()
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        stream.flush()
         yield
+
+
+def _owners(stream: io.TextIOBase) -> str:
+    """Who is named in a lock's file, but for processes of this machine that are gone."""
+    stream.seek(0)
+    alive = []
+    for name in stream.read().split("\n"):
+        found = re.fullmatch(r"process (\d+) on (.+)", name)
+        if found and not (found[2] == socket.gethostname() and _is_gone(int(found[1]))):
+            alive.append(name)
+    return ", ".join(dict.fromkeys(alive)) or "another process"
+
+
+def _is_gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -46,6 +46,11 @@ class FoldCheckpoints:
         self._identity = dict(identity)
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What the state belongs to."""
+        return dict(self._identity)
+
+    @property
     def _training(self) -> Path:
         return self._folder / "training"
 
@@ -55,8 +60,16 @@ class FoldCheckpoints:
         return self._folder / "checkpoint"
 
     def save(self, state: TrainState, progress: Mapping[str, Any]) -> None:
-        """Write the state and the position; an earlier good checkpoint stays until this one is complete."""
+        """Write the state and the position; an earlier good checkpoint stays until this one is complete.
+
+        A state with a number that is not finite is not written: training could not go on from it.
+
+        Raises:
+            OSError: The file system refused; names the folder.
+        """
         host = jax.device_get(state)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(host)):
+            return
         with self._manager() as manager:
             taken = set(manager.all_steps())
             number = max(taken, default=-1) + 1

@@ -90,6 +90,8 @@ def format_value(value: Any, kind: str) -> str:
         return f"{value[0]:.3f} to {value[1]:.3f}"
     if kind == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if kind == "signed_count" and value == 0:
+        return "0"
     formats = {
         "count": "{:,}",
         "signed_count": "{:+,}",

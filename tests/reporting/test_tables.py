@@ -64,6 +64,11 @@ def test_latex_is_booktabs_with_everything_escaped():
     assert not re.search(r"(?<!\\)[_%#$]", body.replace("tab:example", ""))
 
 
+def test_no_difference_has_no_sign():
+    assert [tables.format_value(v, "signed_count") for v in (0, 5, -5000)] == ["0", "+5", "-5,000"]
+    assert tables.format_value(-0.1234, "difference") == "-0.123"
+
+
 def test_a_row_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="table t: a row has 1 cells for 2 columns"):
         Table("t", "t", (Column("a"), Column("b")), (("only",),))

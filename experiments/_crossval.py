@@ -147,11 +147,13 @@ def build_engine(
     return make_engine(parallel, build_model(plan), plan.config, clips, shape, resident)
 
 
-def checkpoints(plan: CrossValidation, fold: protocols.Fold) -> FoldCheckpoints:
-    """A fold's checkpoints, tied to everything that its weights depend on."""
+def checkpoints(
+    plan: CrossValidation, fold: protocols.Fold, folder: Path | None = None
+) -> FoldCheckpoints:
+    """A fold's checkpoints (in its folder of the run, or another), tied to all that its weights depend on."""
     record = plan.record()
     identity = {"settings": record["settings"], "data": record["data"], "held_out": fold.held_out}
-    return FoldCheckpoints(plan.folder.fold(fold.held_out), identity)
+    return FoldCheckpoints(folder or plan.folder.fold(fold.held_out), identity)
 
 
 def conclude(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResult:

@@ -1,0 +1,265 @@
+"""Folds as tasks of a Ray cluster: any number of runs (architectures, sets, seeds) at once.
+
+A task trains and tests one fold and sends weights and predictions back; the driver alone writes them
+to the run folders, so results have one owner and the nodes need no shared file system. They need the
+package (or its source tree), the modules of `--modules` and the shard folders under the same paths. Ray
+gives a lost node's tasks to another node; a fold that came back is on disk and is never trained again.
+With `--ray_shared_workdir` the tasks save their states in the run folders, and a retried fold goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from experiments import _app, _crossval
+from stfer.data import shards as shards_lib
+from stfer.evaluation.results import FoldResult, Prediction
+from stfer.training.config import TrainConfig
+from stfer.training.fit import NonFiniteLossError, Stopped, fit
+
+FLAGS = flags.FLAGS
+LOG = "ray.jsonl"
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """How folds become tasks.
+
+    Attributes:
+        address: The cluster, as `ray.init` takes it.
+        cpus: Cores a fold; None for up to 4, or 1 beside a GPU.
+        gpus: GPUs a fold; None for 1 where the cluster has any.
+        retries: Tries after a lost node or worker.
+        shared_workdir: Whether the nodes see the run folders.
+        data: The shard folders, separated by commas, as the nodes see them.
+        modules: Modules to import first.
+        cache_dir: Folder for compiled programs on each node.
+        resident: As `Engine` takes it.
+        checkpoint_seconds: As `fit` takes it.
+    """
+
+    address: str
+    cpus: float | None
+    gpus: float | None
+    retries: int
+    shared_workdir: bool
+    data: str
+    modules: tuple[str, ...]
+    cache_dir: str
+    resident: bool | None
+    checkpoint_seconds: float
+
+
+def options_from_flags() -> RayOptions:
+    """What the flags say."""
+    from experiments import _data
+
+    folders = [os.path.abspath(folder) for folder in _data.folders(FLAGS.data).split(",")]
+    return RayOptions(
+        FLAGS.ray_address,
+        FLAGS.ray_cpus,
+        FLAGS.ray_gpus,
+        FLAGS.ray_retries,
+        FLAGS.ray_shared_workdir,
+        ",".join(folders),
+        tuple(FLAGS.modules),
+        str(_data.cache_dir()),
+        {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data],
+        FLAGS.checkpoint_seconds,
+    )
+
+
+def train_runs(
+    runs: Sequence[tuple[_crossval.CrossValidation, list[str]]],
+    options: RayOptions,
+    should_stop: Callable[[], bool],
+) -> list[str]:
+    """Train the pending folds of all runs on the cluster and keep each as it comes back.
+
+    Args:
+        runs: Cross-validations on the set `options.data`, each with the names of its pending folds.
+        options: How.
+        should_stop: Asked twice a second; True cancels what is under way.
+
+    Returns:
+        A sentence for each fold that failed.
+
+    Raises:
+        UserError: Ray is not installed, the cluster does not answer, or no node is large enough.
+        Stopped: `should_stop` said so.
+    """
+    import tqdm
+
+    ray = _connect(options)
+    try:
+        resources = _resources(ray, options)
+        task = ray.remote(train_fold).options(
+            max_retries=options.retries, scheduling_strategy="SPREAD", **resources
+        )
+        tasks = {}
+        for plan, names in runs:
+            job = describe(plan, options)
+            for name in names:
+                tasks[task.remote(job, name)] = (plan, name)
+        failures = []
+        with tqdm.tqdm(total=len(tasks), unit="fold", dynamic_ncols=True) as bar:
+            while tasks:
+                if should_stop():
+                    raise Stopped
+                ready, _ = ray.wait(list(tasks), timeout=0.5)
+                for reference in ready:
+                    plan, name = tasks.pop(reference)
+                    failed = _receive(ray, reference, plan, name)
+                    failures += [failed] if failed else []
+                    bar.update()
+        return failures
+    finally:
+        ray.shutdown()
+
+
+def describe(plan: _crossval.CrossValidation, options: RayOptions) -> str:
+    """A run as JSON, from which a node builds it again; equal runs give equal text."""
+    return json.dumps(
+        {
+            "config": plan.config.to_dict(),
+            "protocol": plan.protocol,
+            "checksum": plan.shards.checksum,
+            "workdir": str(_workdir(plan)) if options.shared_workdir else None,
+            **{
+                name: getattr(options, name)
+                for name in ("data", "modules", "cache_dir", "resident")
+            },
+            "checkpoint_seconds": options.checkpoint_seconds,
+        },
+        sort_keys=True,
+    )
+
+
+def train_fold(job: str, name: str) -> dict[str, Any]:
+    """Train and test one fold on a node: the task.
+
+    Returns:
+        `node`, `seconds`, and either `failed` (a sentence) or `result` and `variables`.
+    """
+    import jax
+
+    began = time.monotonic()
+    plan, engine = _prepared(job)
+    settings = json.loads(job)
+    fold = next(fold for fold in plan.folds if fold.held_out == name)
+    answer: dict[str, Any] = {"node": node_id(), "host": socket.gethostname()}
+    with tempfile.TemporaryDirectory(prefix="stfer-fold-") as scratch:
+        saved = _crossval.checkpoints(plan, fold)
+        if settings["workdir"] is None:
+            saved = _crossval.checkpoints(plan, fold, Path(scratch))
+        try:
+            (fitted,) = fit(
+                engine, [fold], [saved], checkpoint_seconds=settings["checkpoint_seconds"]
+            )
+            result = _crossval.evaluate(plan, engine, fitted)
+        except NonFiniteLossError as error:
+            ids = ", ".join(plan.shards.ids[row] for row in error.rows)
+            answer["failed"] = f"{error}; the batch was {ids}"
+        else:
+            answer["result"] = asdict(result)
+            answer["variables"] = jax.device_get(_crossval.weights(fitted))
+    return answer | {"seconds": time.monotonic() - began}
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(job: str) -> tuple[_crossval.CrossValidation, Any]:
+    """The run and its compiled functions, kept for the next fold that the same process gets."""
+    import importlib
+
+    settings = json.loads(job)
+    for module in settings["modules"]:
+        importlib.import_module(module)
+    _app.set_up_jax(settings["cache_dir"])
+    shards = shards_lib.load_data(settings["data"])
+    if shards.checksum != settings["checksum"]:
+        raise ValueError(
+            f"{settings['data']} on {socket.gethostname()} is not the set of the driver"
+        )
+    config = TrainConfig(**settings["config"])
+    workdir = settings["workdir"] or tempfile.gettempdir()
+    plan = _crossval.prepare(config, settings["protocol"], shards, workdir)
+    return plan, _crossval.build_engine(plan, settings["resident"])
+
+
+def node_id() -> str:
+    """The Ray node that this process runs on."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def _receive(ray, reference, plan: _crossval.CrossValidation, name: str) -> str | None:
+    """Keep a fold that came back; a sentence when it failed."""
+    try:
+        answer = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        return f"fold {name}: {' '.join(str(cause).split())[:300] or type(cause).__name__}"
+    plan.folder.check()
+    event = {key: answer[key] for key in ("node", "host", "seconds")}
+    with open(plan.folder.path / LOG, "a", encoding="utf-8") as log:
+        log.write(json.dumps({"fold": name, **event}) + "\n")
+    if "failed" in answer:
+        return answer["failed"]
+    record = answer["result"]
+    predictions = [Prediction(**row) for row in record.pop("predictions")]
+    fold = next(fold for fold in plan.folds if fold.held_out == name)
+    _crossval.keep(plan, fold, FoldResult(predictions=predictions, **record), answer["variables"])
+    return None
+
+
+def _connect(options: RayOptions):
+    try:
+        import ray
+    except ImportError:
+        raise _app.UserError(
+            "--launcher=ray needs the package ray: pip install 'stfer[ray]'"
+        ) from None
+    address = None if options.address == "local" else options.address
+    started = {"include_dashboard": False} if address is None else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **started)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _app.UserError(
+            f"--ray_address={options.address}: no Ray cluster answers ({str(error).splitlines()[0]})"
+        ) from None
+    return ray
+
+
+def _resources(ray, options: RayOptions) -> dict[str, float]:
+    """What a task asks for; at least one node must have it, or the tasks would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = options.gpus
+    if gpus is None:
+        gpus = float(any(node.get("GPU", 0) >= 1 for node in nodes))
+    largest = max((node.get("CPU", 0) for node in nodes), default=0)
+    cpus = options.cpus
+    if cpus is None:
+        cpus = 1.0 if gpus else min(4.0, largest)
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        raise _app.UserError(
+            f"no node of the cluster has {cpus:g} cores and {gpus:g} GPUs for a fold; lower --ray_cpus or --ray_gpus"
+        )
+    return {"num_cpus": cpus, "num_gpus": gpus}
+
+
+def _workdir(plan: _crossval.CrossValidation) -> Path:
+    """The workdir whose run folder the plan has (`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/SEED`)."""
+    return Path(os.path.abspath(plan.folder.path)).parents[3]

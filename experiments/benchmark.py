@@ -1,0 +1,280 @@
+"""Side by side with PyTorch and Keras: forward and training step of each architecture, in one run.
+
+    python -m experiments.benchmark --archs=single_frame --torch_python=~/torch/bin/python
+
+Every contender lives in a process of its own and they take turns, so that a busy machine slows all of them alike. A
+peer whose library is not installed is named and left out; --torch_python and --keras_python point to interpreters that
+have it. "loop" is a training step inside several in a row, which for ours is one compiled call, as an epoch is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from experiments import _app
+
+FLAGS = flags.FLAGS
+ARCHITECTURES = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
+CONTENDERS = ("ours", "torch_eager", "torch_compiled", "keras")
+FOLDER = Path(__file__).parent / "benchmark_peers"
+
+
+def define_flags() -> None:
+    """Define this command's flags."""
+    flags.DEFINE_enum(
+        "what", "training", ["training", "generation"], "What to measure: networks, or frames made."
+    )
+    flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
+    flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
+    flags.DEFINE_integer("batch_size", 32, "Clips a step.", lower_bound=1)
+    flags.DEFINE_integer("size", 170, "Pixels a side.", lower_bound=128)
+    flags.DEFINE_integer("repeats", 7, "Measurements after warm-up.", lower_bound=1)
+    flags.DEFINE_integer("loop_steps", 4, "Training steps in a row in a loop.", lower_bound=1)
+    flags.DEFINE_enum(
+        "precision", "float32", ["float32", "tensorfloat32", "bfloat16"], "Of the arithmetic."
+    )
+    flags.DEFINE_string("torch_python", sys.executable, "Interpreter that has PyTorch.")
+    flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
+    flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")
+    flags.DEFINE_integer("subjects", 2, "Subjects to generate (--what=generation).", lower_bound=1)
+
+
+class Absent(Exception):
+    """A contender that cannot take part, with the reason."""
+
+
+class Contender:
+    """A process that answers `experiments.benchmark_peers.worker`'s requests."""
+
+    def __init__(self, name: str):
+        self.name = name
+        script, interpreter = {
+            "ours": ("ours.py", sys.executable),
+            "keras": ("keras_models.py", FLAGS.keras_python),
+        }.get(name, ("torch_models.py", FLAGS.torch_python))
+        command = [os.path.expanduser(interpreter), str(FOLDER / script)]
+        command += ["--compiled"] if name == "torch_compiled" else []
+        environment = dict(os.environ)
+        if name == "ours":
+            paths = [str(FOLDER.parent.parent), environment.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if FLAGS.debug else subprocess.DEVNULL,
+                env=environment,
+                text=True,
+            )
+        except OSError as error:
+            raise Absent(f"{command[0]}: {error.strerror}") from error
+
+    def ask(self, what: str, **arguments: object) -> dict:
+        """Send a request and wait for the answer; raise Absent if it is an error."""
+        try:
+            self.process.stdin.write(json.dumps({"what": what, **arguments}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            module = "keras and tensorflow" if self.name == "keras" else self.name.split("_")[0]
+            raise Absent(f"its process ended; is {module} installed? (--debug shows why)")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Absent(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def start(names: list[str], settings: dict, absent: dict[str, str]) -> dict[str, Contender]:
+    """Build a contender for each name; measure the first calls, compilation included."""
+    contenders = {}
+    for name in names:
+        try:
+            contender = contenders[name] = Contender(name)
+            contender.built = contender.ask("build", settings=settings)
+            contender.first = {
+                what: contender.ask(what, steps=steps)["seconds"] * steps
+                for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps))
+            }
+        except Absent as reason:
+            absent[name] = str(reason)
+            if name in contenders:
+                contenders.pop(name).close()
+    return contenders
+
+
+def measure(arch: str) -> dict:
+    """All contenders on one architecture."""
+    settings = {"arch": arch, "num_classes": 6, "size": FLAGS.size}
+    settings |= {"batch_size": FLAGS.batch_size, "precision": FLAGS.precision}
+    absent: dict[str, str] = {}
+    contenders = start(FLAGS.contenders, settings, absent)
+    times = {name: {"forward": [], "step": [], "loop": []} for name in contenders}
+    rates = []
+    try:
+        for _ in range(FLAGS.repeats):
+            for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps)):
+                for name, contender in contenders.items():
+                    times[name][what].append(contender.ask(what, steps=steps))
+            rates += [c.ask("matrix_product")["rate"] for c in contenders.values()]
+        memory = {name: contender.ask("memory") for name, contender in contenders.items()}
+    finally:
+        for contender in contenders.values():
+            contender.close()
+    parameters = {name: contender.built["parameters"] for name, contender in contenders.items()}
+    if len(set(parameters.values())) > 1:
+        raise ValueError(f"the contenders' networks differ in parameters: {parameters}")
+    return {
+        "parameters": next(iter(parameters.values()), None),
+        "absent": absent,
+        "matrix_product_rate": max(rates, default=None),
+        "operations": operations(arch, FLAGS.batch_size, FLAGS.size),
+        "contenders": {
+            name: {
+                "first_seconds": contender.first,
+                "memory": memory[name],
+                **{what: summary(answers) for what, answers in times[name].items()},
+            }
+            for name, contender in contenders.items()
+        },
+    }
+
+
+def summary(answers: list[dict]) -> dict:
+    """Median and least wall time and processor time, in seconds."""
+    return {
+        f"{statistic.__name__}_{kind}": statistic(answer[kind] for answer in answers)
+        for kind in ("seconds", "cpu_seconds")
+        for statistic in (statistics.median, min)
+    }
+
+
+def operations(arch: str, batch_size: int, size: int) -> dict[str, float]:
+    """Floating-point operations by the plain formulas (two for a product and its sum), whatever the algorithm.
+
+    A training step takes three times a forward pass, less the gradient by the clips.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from stfer.models import create_model
+
+    model = create_model(arch)
+    clips = jax.ShapeDtypeStruct((batch_size, model.frames, size, size, 3), jnp.float32)
+    (_, endpoints), variables = jax.eval_shape(model.init_with_output, jax.random.key(0), clips)
+    forward, first = 0, 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+        *layers, kind = (entry.key for entry in path)
+        if kind not in ("kernel", "recurrent_kernel"):
+            continue
+        name = "/".join(layers).removeprefix("tower/")
+        name = "gru/states" if name.startswith("gru") else name
+        output = endpoints.get(name, endpoints["logits"])
+        channels = leaf.shape[-1] // 3 if name == "gru/states" else leaf.shape[-1]
+        count = 2 * leaf.size * (output.size // channels)
+        forward += count
+        first += count if name == "block1/conv" else 0
+    return {"forward": forward, "training": 3 * forward - first}
+
+
+def table(arch: str, figures: dict) -> str:
+    """The figures of one architecture as text, times in milliseconds."""
+    contenders = figures["contenders"]
+    lines = [
+        f"\n{arch}: {figures['parameters']:,} parameters, "
+        f"{figures['operations']['training'] / 1e9:.0f} GFLOP a training step, matrix products at "
+        f"{(figures['matrix_product_rate'] or 0) / 1e9:.0f} GFLOP/s",
+        f"{'median ms (least)':<16} {'forward':>15} {'step':>15} {'loop':>15} {'processor':>10} {'limit':>6}"
+        f" {'memory MB':>10} {'first s':>8}",
+    ]
+    for name, row in contenders.items():
+        cells = [
+            f"{row[w]['median_seconds'] * 1e3:8.0f} ({row[w]['min_seconds'] * 1e3:4.0f})"
+            for w in ("forward", "step", "loop")
+        ]
+        limit = figures["operations"]["training"] / figures["matrix_product_rate"]
+        memory = (row["memory"]["device"] or row["memory"]["resident"]) / 1e6
+        lines.append(
+            f"{name:<16} {' '.join(f'{cell:>15}' for cell in cells)}"
+            f" {row['loop']['median_cpu_seconds'] * 1e3:>10.0f}"
+            f" {limit / row['loop']['median_seconds']:>6.0%} {memory:>10.0f}"
+            f" {row['first_seconds']['step']:>8.1f}"
+        )
+    lines += [f"{name:<16} absent: {reason}" for name, reason in figures["absent"].items()]
+    if ratios := figures.get("ratios"):
+        lines.append("ours / fastest peer: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items()))
+    return "\n".join(lines)
+
+
+def ratios(contenders: dict) -> dict[str, float]:
+    """Our median over the fastest peer's, by wall time and by processor time; a peer's best form counts."""
+    peers = [row for name, row in contenders.items() if name != "ours"]
+    if "ours" not in contenders or not peers:
+        return {}
+    ours, found = contenders["ours"], {}
+    for what in ("forward", "step", "loop"):
+        for kind in ("seconds", "cpu_seconds"):
+            least = min(peer[what][f"median_{kind}"] for peer in peers)
+            label = what if kind == "seconds" else f"{what} (processor)"
+            found[label] = ours[what][f"median_{kind}"] / least
+    return found
+
+
+def generation() -> dict:
+    """Frames a second of the synthetic set's generator."""
+    import tempfile
+    import time
+
+    from stfer.data.synthetic.dataset import generate
+
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        out = generate(Path(folder) / "set", subjects=FLAGS.subjects, progress=False)
+        seconds = time.perf_counter() - started
+        frames = sum(1 for path in out.rglob("*") if path.suffix in (".png", ".jpg", ".jpeg"))
+    print(f"{frames} frames in {seconds:.1f} s, {frames / seconds:.1f} a second")
+    return {"frames": frames, "seconds": seconds, "frames_per_second": frames / seconds}
+
+
+def main(argv: list[str]) -> None:
+    """Measure and write."""
+    del argv
+    for flag, given, known in (
+        ("archs", FLAGS.archs, ARCHITECTURES),
+        ("contenders", FLAGS.contenders, CONTENDERS),
+    ):
+        for name in given:
+            if name not in known:
+                raise ValueError(f"--{flag}: unknown {name!r}; known are {', '.join(known)}")
+    names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
+    _app.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
+    results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
+    if FLAGS.what == "generation":
+        results["generation"] = generation()
+    else:
+        for arch in FLAGS.archs:
+            results[arch] = measure(arch)
+            results[arch]["ratios"] = ratios(results[arch]["contenders"])
+            print(table(arch, results[arch]), flush=True)
+    out = Path(FLAGS.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=2) + "\n")
+    _app.print_paths([out])
+
+
+if __name__ == "__main__":
+    _app.run(main, define_flags)

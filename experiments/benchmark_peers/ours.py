@@ -1,0 +1,86 @@
+"""Our contender: the models of `stfer.models` with optax's Adam, as `stfer.training` runs them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import worker
+from jax import lax
+
+from stfer.models import create_model
+
+
+class Ours:
+    """`step` is one compiled call; `loop` is one compiled call of several steps, as an epoch is."""
+
+    def build(self, settings: dict) -> int:
+        """Initialise the model and random clips."""
+        if settings["precision"] != "bfloat16":
+            jax.config.update("jax_default_matmul_precision", settings["precision"])
+        dtype = jnp.bfloat16 if settings["precision"] == "bfloat16" else jnp.float32
+        self.model = create_model(settings["arch"], settings["num_classes"], dtype)
+        self.optimizer = optax.adam(1e-5, eps=1e-7)
+        random = np.random.default_rng(0)
+        size, batch = settings["size"], settings["batch_size"]
+        shape = (batch, self.model.frames, size, size, 3)
+        self.clips = jnp.asarray(random.random(shape, np.float32))
+        self.labels = jnp.asarray(np.arange(batch) % settings["num_classes"])
+        variables = jax.jit(self.model.init)(jax.random.key(0), self.clips[:1])
+        params, batch_stats = variables["params"], variables["batch_stats"]
+        self.state = (params, batch_stats, self.optimizer.init(params))
+        self.compiled_forward = jax.jit(self._forward)
+        self.compiled_step = jax.jit(self._step, donate_argnums=0)
+        self.compiled_loop = jax.jit(self._loop, static_argnums=3, donate_argnums=0)
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    def _forward(self, state: tuple, clips: jax.Array) -> jax.Array:
+        return self.model.apply({"params": state[0], "batch_stats": state[1]}, clips)[0]
+
+    def _step(self, state: tuple, clips: jax.Array, labels: jax.Array) -> tuple:
+        params, batch_stats, moments = state
+
+        def loss(params):
+            (logits, _), updated = self.model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                clips,
+                train=True,
+                mutable=["batch_stats"],
+            )
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return losses.mean(), updated["batch_stats"]
+
+        (value, batch_stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, moments = self.optimizer.update(gradients, moments, params)
+        return (optax.apply_updates(params, updates), batch_stats, moments), value
+
+    def _loop(self, state: tuple, clips: jax.Array, labels: jax.Array, steps: int) -> tuple:
+        return lax.scan(lambda s, _: self._step(s, clips, labels), state, length=steps)
+
+    def forward(self) -> None:
+        """Logits of one batch."""
+        self.compiled_forward(self.state, self.clips).block_until_ready()
+
+    def step(self) -> None:
+        """One training step."""
+        self.state, value = self.compiled_step(self.state, self.clips, self.labels)
+        value.block_until_ready()
+
+    def loop(self, steps: int) -> None:
+        """Several training steps in one call."""
+        self.state, values = self.compiled_loop(self.state, self.clips, self.labels, steps)
+        values.block_until_ready()
+
+    def matrix_product(self) -> float:
+        """Rate of one large product."""
+        size = 2048 if jax.default_backend() == "cpu" else 8192
+        matrix = jnp.ones((size, size), self.model.dtype)
+        product = jax.jit(jnp.dot)
+        return worker.matrix_product_rate(lambda: product(matrix, matrix).block_until_ready(), size)
+
+    def device_memory(self) -> int | None:
+        """Peak bytes on an accelerator."""
+        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+if __name__ == "__main__":
+    worker.serve(Ours())

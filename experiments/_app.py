@@ -66,24 +66,22 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
 def _with_help(parse: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
     def parser(argv: list[str]) -> list[str]:
         if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
-            main_module = sys.modules["__main__"]
-            sys.stdout.write((main_module.__doc__ or "").strip() + "\n\nFlags:\n")
-            sys.stdout.write(FLAGS.module_help(main_module) or _help_of_defined())
-            sys.stdout.write("\n")
+            about = (sys.modules["__main__"].__doc__ or "").strip()
+            sys.stdout.write(f"{about}\n\nFlags:\n{_help_of_own_flags()}\n")
             sys.exit(0)
         return parse(argv)
 
     return parser
 
 
-def _help_of_defined() -> str:
-    """Help for the flags that our own modules define (absl's own flags are noise to a reader)."""
-    parts = [
-        FLAGS.module_help(name)
-        for name in FLAGS.flags_by_module_dict()
-        if name.startswith(("experiments", "__main__")) or "experiments" in name
-    ]
-    return "\n".join(part for part in parts if part)
+def _help_of_own_flags() -> str:
+    """Help for the flags that the commands define (absl's own are noise to a reader), by name."""
+    own = flags.FlagValues()
+    for module, defined in FLAGS.flags_by_module_dict().items():
+        if module == "__main__" or "experiments" in module:
+            for flag in defined:
+                own[flag.name] = flag
+    return own.get_help(include_special_flags=False)
 
 
 def _sentence(error: BaseException) -> str:

@@ -110,7 +110,7 @@ def open_source(where: str, rate: float | None = None) -> Source:
         if not found:
             raise FileNotFoundError(f"{path} holds no image (.png, .jpg, .bmp, .tif, .webp ...)")
         return _of_images(path.resolve().name, found, rate)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES and ("," not in where or path.is_file()):
         return _of_images(path.stem, (where,), rate)
     if path.is_file():
         return _of_list(path, rate) if path.suffix.lower() == ".txt" else _of_video(path, rate)

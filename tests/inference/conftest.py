@@ -1,7 +1,7 @@
 """What the tests of the inference room share."""
 
 import pytest
-from tiny_models import make_model
+from trained_models import make_model
 
 
 @pytest.fixture(scope="session")

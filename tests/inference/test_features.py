@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from tiny_models import TINY, noise
+from trained_models import TINY, noise
 
 from stfer.inference.features import Network, TowerNetwork, network
 from stfer.models import LateFusion

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_models import noise
+from trained_models import noise
 
 from stfer.inference import load_model
 

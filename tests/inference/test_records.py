@@ -1,0 +1,146 @@
+"""Tables, JSON, timeline and drawing of results made by hand."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from stfer.data.faces import Face
+from stfer.inference import record
+from stfer.inference.drawing import VideoWriter, annotate, scale_for
+from stfer.inference.sources import Frame
+from stfer.inference.stream import FaceResult, FrameResult, Summaries
+from stfer.inference.timeline import BINS, Curve, Timeline
+
+CLASSES = ("anger", "fear", "happiness")
+PIXELS = np.full((240, 320, 3), 100, np.uint8)
+
+
+def face(track, values, clip=(0, 1)):
+    box = Face(10.04, 20, 30, 40)
+    return FaceResult(track, box, "classified", clip, np.array(values, np.float32))
+
+
+RESULTS = [
+    FrameResult(Frame(0, 0.0, PIXELS), (), "no face"),
+    FrameResult(Frame(1, 0.04, None, "unreadable file: b.png is empty"), (), "unreadable"),
+    FrameResult(
+        Frame(2, 0.08, PIXELS),
+        (face(1, [0.2, 0.3, 0.5], (0, 2)), FaceResult(2, None, "no face")),
+        "classified",
+    ),
+    FrameResult(Frame(3, 0.12, PIXELS), (face(1, [0.6, 0.3, 0.1], (1, 3)),), "classified"),
+]
+
+
+def test_tables_and_json(tmp_path):
+    summaries = Summaries(3)
+    with record.Tables(tmp_path, CLASSES) as tables:
+        for result in RESULTS:
+            tables.add(result)
+            summaries.add(result)
+    assert (tmp_path / "frames.csv").read_text().splitlines() == [
+        "frame,seconds,track,status,x,y,width,height,label,anger,fear,happiness",
+        "0,0.000,,no face,,,,,,,,",
+        "1,0.040,,unreadable file: b.png is empty,,,,,,,,",
+        "2,0.080,1,classified,10.0,20.0,30.0,40.0,happiness,0.200000,0.300000,0.500000",
+        "2,0.080,2,no face,,,,,,,,",
+        "3,0.120,1,classified,10.0,20.0,30.0,40.0,anger,0.600000,0.300000,0.100000",
+    ]
+    assert (tmp_path / "clips.csv").read_text().splitlines() == [
+        "track,first_frame,last_frame,frames,label,anger,fear,happiness",
+        "1,0,2,0 2,happiness,0.200000,0.300000,0.500000",
+        "1,1,3,1 3,anger,0.600000,0.300000,0.100000",
+    ]
+    found = record.summary(summaries, CLASSES)
+    written = json.loads(record.write_json(tmp_path, CLASSES, {"format": 1}, found).read_text())
+    assert written["format"] == 1
+    (track,) = written["tracks"]
+    assert (track["track"], track["frames"], track["clips"]) == (1, 2, 2)
+    assert track["votes"]["summed"]["label"] == "anger"
+    assert track["votes"]["summed"]["shares"] == {"anger": 0.4, "fear": 0.3, "happiness": 0.3}
+    assert track["votes"]["maximum"]["shares"] == {"anger": 0.5, "fear": 0.0, "happiness": 0.5}
+    assert track["last_clip"]["label"] == "anger"
+    with open(tmp_path / "frames.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(written["frames"]) == len(rows)
+    for entry, row in zip(written["frames"], rows, strict=True):
+        assert entry["frame"] == int(row["frame"])
+        assert (entry["track"] or "") == (int(row["track"]) if row["track"] else "")
+        assert (entry["probabilities"] is None) == (row["anger"] == "")
+    assert written["clips"][1]["frames"] == [1, 3]
+    assert written["clips"][1]["probabilities"]["anger"] == 0.6
+
+
+def test_curve_merges_neighbours_when_it_is_full():
+    curve = Curve(5, 1)
+    for frame in range(5, 5 + 2 * BINS + 3):
+        curve.add(frame, np.array([float(frame)]))
+    frames, means = curve.points()
+    assert curve.frames_per_bin == 4
+    assert curve.count == 2 * BINS + 3
+    assert len(frames) <= BINS
+    # Each point is the mean of the four frames around it, and the value is the frame's number.
+    np.testing.assert_allclose(means[:-1, 0], frames[:-1])
+    assert frames[0] == 6.5
+
+
+def test_timeline_keeps_the_longest_tracks_and_draws_them(tmp_path):
+    timeline = Timeline(CLASSES)
+    for number in range(200):
+        track = 1 if number % 2 else number + 10
+        shown = (face(track, [0.2, 0.3, 0.5]),)
+        timeline.add(FrameResult(Frame(number, number / 25, PIXELS), shown, "classified"))
+    assert 1 in timeline.curves
+    assert len(timeline.curves) <= 64
+    path = timeline.draw(tmp_path / "timeline.png", 25.0, "a title")
+    assert cv2.imread(str(path)).shape[1] == 1080
+    Timeline(CLASSES).draw(tmp_path / "empty.png", 25.0, "nothing")
+
+
+def test_annotation_marks_the_face_and_leaves_the_source_alone():
+    result = RESULTS[2]
+    before = PIXELS.copy()
+    drawn = annotate(result, CLASSES)
+    np.testing.assert_array_equal(PIXELS, before)
+    assert drawn.shape == PIXELS.shape
+    changed = (drawn != PIXELS).any(axis=2)
+    assert changed[20:60, 10:12].all(), "the box's left side"
+    assert not changed[200:, :].any(), "far from the face nothing is drawn"
+    # The most probable class's bar is the longest: count its coloured pixels row by row.
+    bars = (drawn == np.array([86, 180, 233])).all(axis=2)[:, 60:]
+    assert bars.sum() > 0
+    assert annotate(RESULTS[0], CLASSES)[:40].max() > 100, "a frame without a face says so"
+
+
+def test_a_small_video_is_enlarged_until_text_fits():
+    assert [scale_for(height) for height in (48, 120, 239, 240, 360, 1080)] == [5, 2, 2, 1, 1, 1]
+    assert annotate(RESULTS[2], CLASSES, scale=2).shape == (480, 640, 3)
+
+
+def test_video_is_written_whole(tmp_path):
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, 10) as video:
+        for level in range(0, 250, 25):
+            video.write(np.full((121, 161, 3), (level, 0, 0), np.uint8))
+        video.write(np.full((60, 60, 3), 255, np.uint8))
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 11
+    assert frames[0].shape == (120, 160, 3)
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    assert abs(int(frames[4][60, 80, 2]) - 100) < 12, "red stays red"
+    assert frames[10][:, :100].mean() > 200
+    assert frames[10][:, 140:].mean() < 40, "a frame of another shape keeps its shape"
+
+
+def test_a_video_that_cannot_be_written_is_one_sentence(tmp_path):
+    with (
+        pytest.raises(OSError, match="cannot be written"),
+        VideoWriter(tmp_path / "no folder" / "x.mp4", 10) as video,
+    ):
+        video.write(PIXELS)

@@ -290,7 +290,11 @@ def read_json(file: Path) -> Any:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Write a text file in one rename: a reader sees the old content or the new, never a part."""
+    """Write a text file in one rename: a reader sees the old content or the new, never a part.
+
+    Raises:
+        OSError: The file system refused; names the file.
+    """
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
@@ -299,9 +303,11 @@ def write_atomically(file: Path, text: str) -> None:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, file)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):  # A full disk's error does not say which file it was.
+            raise type(error)(error.errno, error.strerror, str(file)) from error
         raise
 
 

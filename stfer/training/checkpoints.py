@@ -6,14 +6,17 @@ arrays lies a JSON record: what the weights belong to (the identity) and a diges
 that a truncated, altered or foreign checkpoint is told from a good one.
 """
 
+import contextlib
 import logging
 import os
+import re
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -70,7 +73,7 @@ class FoldCheckpoints:
         host = jax.device_get(state)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(host)):
             return
-        with self._manager() as manager:
+        with _written(self._training), self._manager() as manager:
             taken = set(manager.all_steps())
             number = max(taken, default=-1) + 1
             manager.save(
@@ -152,7 +155,10 @@ def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[s
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with (
+        _written(folder),
+        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+    ):
         checkpointer.save(
             folder,
             args=ocp.args.Composite(
@@ -191,6 +197,24 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     _check_digests(folder, record, weights)
     weights = {"batch_stats": {}} | dict(weights)
     return weights, record["identity"]
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Turn what Orbax and TensorStore raise, and log with tracebacks, into one OSError that names the folder."""
+    before = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    try:
+        yield
+    except Exception as error:
+        message = str(error)
+        reason = re.search(r"(?:: |\] )([^:\[\]]+?)(?: \[os_error_code=.*)?$", message.strip())
+        raise OSError(
+            f"checkpoint {folder} could not be written: {reason[1] if reason else _first_line(error)}; "
+            "the one before it is kept"
+        ) from error
+    finally:
+        absl.logging.set_verbosity(before)
 
 
 def _record(tree: Any, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 TESTS = Path(__file__).parents[1]
+SCRIPT = Path(__file__).parent / "two_processes.py"
 
 
 def start(rank, count, port, out):
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "two_processes.py")]
-        + [str(rank), str(count), str(port), str(out)],
+        [sys.executable, str(SCRIPT), str(rank), str(count), str(port), str(out)],
         env=os.environ
         | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(3 - count)},
         stdout=subprocess.PIPE,

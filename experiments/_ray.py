@@ -233,6 +233,7 @@ def _connect(options: RayOptions):
             "--launcher=ray needs the package ray: pip install 'stfer[ray]'"
         ) from None
     address = None if options.address == "local" else options.address
+    _check_reachable(options.address)
     started = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **started)
@@ -241,6 +242,19 @@ def _connect(options: RayOptions):
             f"--ray_address={options.address}: no Ray cluster answers ({str(error).splitlines()[0]})"
         ) from None
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise _app.UserError(
+            f"--ray_address={address}: no Ray cluster answers ({error.strerror or error})"
+        ) from None
 
 
 def _resources(ray, options: RayOptions) -> dict[str, float]:

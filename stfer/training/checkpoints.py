@@ -11,8 +11,9 @@ import logging
 import os
 import re
 import shutil
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,10 +203,12 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 @contextlib.contextmanager
 def _written(folder: Path) -> Iterator[None]:
     """Turn what Orbax and TensorStore raise, and log with tracebacks, into one OSError that names the folder."""
-    before = absl.logging.get_verbosity()
+    before, hook = absl.logging.get_verbosity(), sys.unraisablehook
     absl.logging.set_verbosity(absl.logging.FATAL)
+    sys.unraisablehook = _without_closed_loops(hook)
     try:
         yield
+        sys.unraisablehook = hook
     except Exception as error:
         message = str(error)
         reason = re.search(r"(?:: |\] )([^:\[\]]+?)(?: \[os_error_code=.*)?$", message.strip())
@@ -215,6 +218,17 @@ def _written(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         absl.logging.set_verbosity(before)
+
+
+def _without_closed_loops(hook: Callable) -> Callable:
+    """TensorStore's threads end after a failed write, and report then that nobody waits for them."""
+
+    def filtered(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            hook(unraisable)
+
+    return filtered
 
 
 def _record(tree: Any, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Our contender: the models of `stfer.models` with optax's Adam, as `stfer.training` runs them."""
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-import worker
-from jax import lax
+from experiments._memory import keep_freed_memory
 
-from stfer.models import create_model
+keep_freed_memory()  # as every command does
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
+import worker  # noqa: E402
+from jax import lax  # noqa: E402
+
+from stfer.models import create_model  # noqa: E402
 
 
 class Ours:

@@ -78,7 +78,7 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         return y.reshape(x.shape[0], -1, *y.shape[1:])
     x, kernel = _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
     # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
-    if kernel.shape[2] >= MANY_CHANNELS and winograd.fits(x.shape, kernel.shape):
+    if kernel.shape[2] >= MANY_CHANNELS and winograd.pays(x.shape, kernel.shape):
         return winograd.convolve(x, kernel)
     return plain_convolve(x, kernel)
 
@@ -93,7 +93,7 @@ def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    if winograd.fits(x.shape, kernel.shape):
+    if winograd.pays(x.shape, kernel.shape):
         return pull_back(winograd.gradients(x, kernel, gradient))
     return pull_back(jax.vjp(plain_convolve, x, kernel)[1](gradient))
 

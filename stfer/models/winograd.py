@@ -26,6 +26,10 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 TILE = 2  # m: larger tiles save more products, but their transforms cost more than that here
+LEAST_TILES = 128  # below, transforming the kernel costs more than the products save
+LEAST_WORK = (
+    8_000_000  # products of each of the n² matrix products: a few of the paper's clips have more
+)
 # Small points keep the rounding errors small (Barabasz et al., 2020).
 _POINTS = (0, 1, -1, Fraction(1, 2), -2)
 
@@ -215,13 +219,16 @@ def _transposed_product_of_towers(axis_size, in_batched, a, b):
     return jnp.stack([transposed_product(a_of(i), b_of(i)) for i in range(axis_size)]), True
 
 
-def fits(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
-    """Whether there is a transform for the kernel, and tiles enough to be worth transforming it."""
-    rows, columns, _, _ = kernel_shape
+def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
+    """Whether there is a transform for the kernel, and work enough to be worth the transforms and their compilation."""
+    rows, columns, channels, features = kernel_shape
     if rows != columns or not 3 <= rows <= 5:
         return False
+    if not isinstance(x_shape[0], int):
+        return False  # A symbolic batch (`jax.export`) may be of any size.
     tiling = _Tiling(x_shape, rows)
-    return tiling.batch * tiling.down * tiling.across >= 128
+    tiles = tiling.batch * tiling.down * tiling.across
+    return tiles >= LEAST_TILES and tiles * channels * features >= LEAST_WORK
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy_models
 import pytest
+from tiny_models import QUICK
 
 from stfer.models import ARCHITECTURES, create_model, register
 
@@ -85,7 +86,9 @@ def test_gradients_are_finite_and_reach_every_parameter(architecture, tiny):
         logits, _, _ = case.train(params, case.clips)
         return -nn.log_softmax(logits)[:, 2].sum()
 
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(case.params)):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(
+        jax.jit(jax.grad(loss), compiler_options=QUICK)(case.params)
+    ):
         assert np.isfinite(gradient).all(), path
         assert np.any(gradient != 0), path
 
@@ -95,7 +98,7 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32(architecture, tiny
     model = case.model.clone(dtype=jnp.bfloat16)
     initial = jax.eval_shape(model.init, jax.random.key(0), case.clips)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial))
-    logits, endpoints = jax.jit(model.apply)(case.variables, case.clips)
+    logits, endpoints = jax.jit(model.apply, compiler_options=QUICK)(case.variables, case.clips)
     assert logits.dtype == jnp.float32
     assert endpoints["block1/conv"].dtype == jnp.bfloat16
     exact, _ = case.apply(case.variables, case.clips)

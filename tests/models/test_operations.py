@@ -1,5 +1,6 @@
 """The rewritten operations against XLA's own: values and gradients, odd sizes, ties, towers, GPU programs."""
 
+import functools
 from fractions import Fraction
 
 import jax
@@ -28,6 +29,12 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.fixture
+def small_work_too(monkeypatch):
+    """Let the fast form take convolutions that are too small to be worth it."""
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+
+
 def normal(shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
@@ -41,10 +48,11 @@ def assert_float32_close(actual, expected, label=""):
 
 
 @pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
+@pytest.mark.usefixtures("small_work_too")
 def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
     x, kernel = normal(x_shape), normal(kernel_shape, 1)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def both(x, kernel, seed_gradient):
         fast, pull_fast = jax.vjp(lambda x, k: convolve(x, k, stride), x, kernel)
         plain, pull_plain = jax.vjp(lambda x, k: plain_convolve(x, k, stride), x, kernel)
@@ -65,10 +73,11 @@ def test_the_paper_s_layers_take_the_fast_form():
         (7, 3, 384),
     ):
         kernel_shape = (kernel_size, kernel_size, channels, 256)
-        assert winograd.fits((32, size, size, channels), kernel_shape)
-    assert not winograd.fits((1, 11, 11, 256), (3, 3, 256, 384))
+        assert winograd.pays((32, size, size, channels), kernel_shape)
+    assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
 
 
+@pytest.mark.usefixtures("small_work_too")
 def test_convolution_over_towers_and_single_rows():
     x, kernel = normal((3, 6, 16, 15, 70)), normal((3, 3, 70, 2), 1)  # [tower, batch, ...]
 
@@ -130,6 +139,7 @@ def test_max_pool_gives_the_gradient_of_a_tie_to_the_first():
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[1, 0], [0, 0]])
 
 
+@pytest.mark.usefixtures("small_work_too")
 def test_a_gpu_gets_xla_s_operations():
     def loss(x, kernel):
         return max_pool(convolve(x, kernel, 3)).sum()
@@ -143,3 +153,21 @@ def test_a_gpu_gets_xla_s_operations():
     assert "stablehlo.dot_general" not in gpu
     assert "stablehlo.select_and_scatter" not in cpu
     assert "stablehlo.dot_general" in cpu
+
+
+@pytest.mark.parametrize("name", ["late_fusion", "conv3d"])
+def test_a_whole_model_has_the_same_gradients_in_both_forms(name, tiny, monkeypatch):
+    case = tiny(name)
+
+    def gradients():
+        def loss(params):
+            logits, _, _ = case._train(params, case.clips)  # not yet compiled
+            return jnp.square(logits).sum()
+
+        return jax.jit(jax.grad(loss))(case.params)
+
+    plain = gradients()
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    for actual, expected in zip(jax.tree.leaves(gradients()), jax.tree.leaves(plain), strict=True):
+        error = np.abs(actual - expected).max()
+        assert error <= 1e-4 * max(1e-3, np.abs(expected).max())

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_models import Tiny
+from tiny_models import QUICK, Tiny
 
 from stfer.models.normalization import BatchNorm
 
@@ -13,8 +13,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def step(case, params, clips, labels, mask=None, total=None):
-    options = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
-    return jax.jit(_step, static_argnums=(0, 5), compiler_options=options)(
+    return jax.jit(_step, static_argnums=(0, 5), compiler_options=QUICK)(
         case, params, clips, labels, mask, total
     )
 

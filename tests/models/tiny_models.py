@@ -5,6 +5,8 @@ import numpy as np
 
 from stfer.models import create_model
 
+# Compiling takes longer than running here.
+QUICK = {"xla_backend_optimization_level": 0}
 TINY = {
     "block1_features": 6,
     "block2_features": 8,
@@ -41,8 +43,8 @@ class Tiny:
             for kind in ("params", "batch_stats")
         )
         self.variables = {"params": self.params, "batch_stats": self.batch_stats}
-        self.apply = jax.jit(self.model.apply)
-        self.train = jax.jit(self._train)
+        self.apply = jax.jit(self.model.apply, compiler_options=QUICK)
+        self.train = jax.jit(self._train, compiler_options=QUICK)
 
     def _train(self, params, clips, mask=None):
         """Logits, endpoints and updated statistics of a training pass."""

@@ -1,0 +1,96 @@
+"""The benchmark: our contender end to end, peers that are absent, operations by hand, bad flags."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments import benchmark
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_one_measurement_and_absent_peers(tmp_path):
+    out = tmp_path / "figures" / "benchmark.json"
+    done = run(
+        "--archs=single_frame",
+        "--contenders=ours,torch_eager,keras",
+        "--batch_size=1",
+        "--size=128",
+        "--repeats=1",
+        "--loop_steps=2",
+        "--torch_python=/nowhere/python",
+        f"--keras_python={_without_keras(tmp_path)}",
+        f"--out={out}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch_eager      absent: /nowhere/python: No such file or directory" in done.stdout
+    assert "is keras and tensorflow installed?" in done.stdout
+    figures = json.loads(out.read_text())["single_frame"]
+    assert set(figures["absent"]) == {"torch_eager", "keras"}
+    ours = figures["contenders"]["ours"]
+    assert all(ours[what]["median_seconds"] > 0 for what in ("forward", "step", "loop"))
+    assert ours["memory"]["resident"] > 100e6
+    assert figures["ratios"] == {}
+
+
+def _without_keras(folder):
+    """An interpreter that cannot import anything but the standard library."""
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_operations_of_the_single_frame_by_hand():
+    layers = [  # outputs a side, kernel side, channels in, features
+        (54, 11, 3, 96),
+        (23, 5, 96, 256),
+        (9, 3, 256, 384),
+        (7, 3, 384, 384),
+        (5, 3, 384, 256),
+        (1, 1, 1024, 4096),
+        (1, 1, 4096, 4096),
+        (1, 1, 4096, 6),
+    ]
+    by_hand = [2 * side**2 * size**2 * c * f for side, size, c, f in layers]
+    found = benchmark.operations("single_frame", 1, 170)
+    assert found == {"forward": sum(by_hand), "training": 3 * sum(by_hand) - by_hand[0]}
+
+
+def test_operations_count_towers_and_windows():
+    single = benchmark.operations("single_frame", 2, 170)["forward"]
+    first = 2 * 2 * 54**2 * 11**2 * 3 * 96
+    assert benchmark.operations("early_fusion", 2, 170)["forward"] == single + 9 * first
+    head = 2 * 2 * (1024 * 4096 + 4096 * 4096 + 4096 * 6)
+    late = 2 * (single - head) + head + 2 * 2 * 1024 * 4096
+    assert benchmark.operations("late_fusion", 2, 170)["forward"] == late
+    recurrent = 2 * 2 * 5 * (1024 * 15 + 5 * 15) + 2 * 2 * 5 * 6
+    assert benchmark.operations("rnn", 2, 170)["forward"] == 5 * (single - head) + recurrent
+
+
+@pytest.mark.parametrize("flag", ["archs", "contenders"])
+def test_unknown_names_are_one_sentence(flag):
+    done = run(f"--{flag}=nobody")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: --{flag}: unknown 'nobody'; known are ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ratios_take_the_fastest_peer():
+    def row(seconds):
+        one = {"median_seconds": seconds, "median_cpu_seconds": 2 * seconds}
+        return {"forward": one, "step": one, "loop": one}
+
+    rows = {"ours": row(1.0), "keras": row(4.0), "torch_eager": row(2.0)}
+    assert set(benchmark.ratios(rows).values()) == {0.5}
+    assert benchmark.ratios({"ours": row(1.0)}) == {}

@@ -150,7 +150,7 @@ def _consume(results, out, model, source, summaries, timeline) -> tuple[int, int
         draw = lambda result: None  # noqa: E731
         if FLAGS.video:
             video = stack.enter_context(VideoWriter(out / "annotated.mp4", source.rate))
-            draw = stack.enter_context(_drawing_thread(video, model.classes))
+            draw = stack.enter_context(drawing_thread(video, model.classes))
         bar = stack.enter_context(tqdm.tqdm(total=total, unit=" frames", dynamic_ncols=True))
         for result in results:
             tables.add(result)
@@ -163,7 +163,7 @@ def _consume(results, out, model, source, summaries, timeline) -> tuple[int, int
     return count, unreadable, time.monotonic() - began
 
 
-def _drawing_thread(video, classes):
+def drawing_thread(video, classes):
     """A function that draws a result and writes it to a video in a thread of its own, never far behind."""
     import collections
     import concurrent.futures

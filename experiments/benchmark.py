@@ -29,7 +29,10 @@ FOLDER = Path(__file__).parent / "benchmark_peers"
 def define_flags() -> None:
     """Define this command's flags."""
     flags.DEFINE_enum(
-        "what", "training", ["training", "generation"], "What to measure: networks, or frames made."
+        "what",
+        "training",
+        ["training", "generation", "prediction"],
+        "What to measure: networks, frames made, or videos classified end to end.",
     )
     flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
@@ -265,6 +268,12 @@ def main(argv: list[str]) -> None:
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
         results["generation"] = generation()
+    elif FLAGS.what == "prediction":
+        from experiments import benchmark_prediction
+
+        _app.set_up_jax(_app.default_cache_dir())
+        results["prediction"] = benchmark_prediction.measure(FLAGS.archs)
+        benchmark_prediction.print_rows(results["prediction"])
     else:
         for arch in FLAGS.archs:
             results[arch] = measure(arch)

@@ -34,7 +34,7 @@ def test_folds_leave_no_memory_and_no_open_files_behind(tmp_path, capsys):
     with ForkServer(tmp_path) as server:
         command = server.start(
             *("--modules=tiny", "--arch=tiny", f"--data={data}", f"--workdir={tmp_path / 'runs'}"),
-            *("--epochs=1", "--batch_size=32", "--learning_rate=0.01", "--checkpoint_seconds=0"),
+            *("--epochs=1", "--batch_size=256", "--learning_rate=0.01", "--checkpoint_seconds=0"),
         )
 
         def another():

@@ -19,7 +19,8 @@ from stfer.training.engine import Call, Clips, Engine
 
 DEVICES = 4
 # 5 subjects of 6 or 5 classes: neither folds, nor batches of 6, nor epochs fill four devices evenly.
-CONFIG = TrainConfig("tiny", epochs=2, batch_size=6, learning_rate=1e-2)
+# The large epsilon keeps Adam from making whole steps of gradients that are nothing but rounding.
+CONFIG = TrainConfig("tiny", epochs=2, batch_size=6, learning_rate=1e-2, adam_epsilon=1e-3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +50,7 @@ def train(engine, splits, folder, **options):
     return fit_lib.fit(engine, splits, saved, **options)
 
 
-def assert_same_training(ours, theirs, rtol=1e-5, atol=1e-6):
+def assert_same_training(ours, theirs, rtol=1e-4, atol=1e-5):
     """The same up to rounding: another program may add in another order."""
     for tree in ("params", "batch_stats", "opt_state"):
         pairs = zip(
@@ -148,7 +149,7 @@ def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, 
     engine = build(parallel.BatchEngine, data, resident=resident)
     (ours,) = train(engine, data[1][:1], tmp_path)
     theirs, probabilities = alone[0]
-    assert_same_training(ours, theirs, rtol=2e-4, atol=2e-5)
+    assert_same_training(ours, theirs)
     found = engine.classify(ours.state, data[0].gather(ours.fold.test))
     np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
@@ -163,9 +164,9 @@ def test_a_batch_over_the_devices_resumes_to_the_same_bits(data, tmp_path):
     assert tiny.leaves_equal(resumed.state, whole.state)
 
 
-@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("rows", [5])
 def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
-    """Also where some devices have padding only; gradients are compared through plain Adam's first step."""
+    """Shares of 2, 2, 1 and 0 rows; gradients are compared through plain Adam's first step."""
     config = TrainConfig("tiny", epochs=1, batch_size=rows, learning_rate=1e-2)
     clips, splits = data
     engine = build(parallel.BatchEngine, data, config)

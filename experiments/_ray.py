@@ -10,6 +10,8 @@ from there.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -34,6 +36,21 @@ LOG = "ray.jsonl"
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of many that share the cluster.
+
+    Attributes:
+        plan: The cross-validation.
+        folds: Names of the folds to train.
+        folders: The shard folders, separated by commas, as the nodes see them.
+    """
+
+    plan: _crossval.CrossValidation
+    folds: Sequence[str]
+    folders: str
+
+
+@dataclass(frozen=True)
 class RayOptions:
     """How folds become tasks.
 
@@ -43,7 +60,6 @@ class RayOptions:
         gpus: GPUs a fold; None for 1 where the cluster has any.
         retries: Tries after a lost node or worker.
         shared_workdir: Whether the nodes see the run folders.
-        data: The shard folders, separated by commas, as the nodes see them.
         modules: Modules to import first.
         cache_dir: Folder for compiled programs on each node.
         resident: As `Engine` takes it.
@@ -55,7 +71,6 @@ class RayOptions:
     gpus: float | None
     retries: int
     shared_workdir: bool
-    data: str
     modules: tuple[str, ...]
     cache_dir: str
     resident: bool | None
@@ -66,14 +81,12 @@ def options_from_flags() -> RayOptions:
     """What the flags say."""
     from experiments import _data
 
-    folders = [os.path.abspath(folder) for folder in _data.folders(FLAGS.data).split(",")]
     return RayOptions(
         FLAGS.ray_address,
         FLAGS.ray_cpus,
         FLAGS.ray_gpus,
         FLAGS.ray_retries,
         FLAGS.ray_shared_workdir,
-        ",".join(folders),
         tuple(FLAGS.modules),
         str(_data.cache_dir()),
         {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data],
@@ -82,14 +95,12 @@ def options_from_flags() -> RayOptions:
 
 
 def train_runs(
-    runs: Sequence[tuple[_crossval.CrossValidation, list[str]]],
-    options: RayOptions,
-    should_stop: Callable[[], bool],
+    runs: Sequence[Run], options: RayOptions, should_stop: Callable[[], bool]
 ) -> list[str]:
-    """Train the pending folds of all runs on the cluster and keep each as it comes back.
+    """Train the folds of all runs on the cluster and keep each as it comes back.
 
     Args:
-        runs: Cross-validations on the set `options.data`, each with the names of its pending folds.
+        runs: What to train; the caller holds the run folders' locks.
         options: How.
         should_stop: Asked twice a second; True cancels what is under way.
 
@@ -109,10 +120,10 @@ def train_runs(
             max_retries=options.retries, scheduling_strategy="SPREAD", **resources
         )
         tasks = {}
-        for plan, names in runs:
-            job = describe(plan, options)
-            for name in names:
-                tasks[task.remote(job, name)] = (plan, name)
+        for run in runs:
+            job = describe(run, options)
+            for name in run.folds:
+                tasks[task.remote(job, name)] = (run.plan, name)
         failures = []
         with tqdm.tqdm(total=len(tasks), unit="fold", dynamic_ncols=True) as bar:
             while tasks:
@@ -129,18 +140,42 @@ def train_runs(
         ray.shutdown()
 
 
-def describe(plan: _crossval.CrossValidation, options: RayOptions) -> str:
+def train_grid(
+    runs: Sequence[Run], options: RayOptions, should_stop: Callable[[], bool]
+) -> list[str]:
+    """Lock the folders of many runs, train what is missing of all of them at once, and pool each.
+
+    Raises:
+        RunLockedError: Another process works on one of them.
+        Stopped, UserError: See `train_runs`.
+    """
+    with contextlib.ExitStack() as held:
+        missing = []
+        for run in runs:
+            folder = run.plan.folder
+            held.enter_context(folder.lock())
+            folder.create(run.plan.record())
+            pending = [name for name in run.folds if not folder.is_finished(name)]
+            missing.append(dataclasses.replace(run, folds=pending))
+        try:
+            return train_runs(missing, options, should_stop)
+        finally:
+            for run in runs:
+                _crossval.pool(run.plan)
+
+
+def describe(run: Run, options: RayOptions) -> str:
     """A run as JSON, from which a node builds it again; equal runs give equal text."""
+    plan = run.plan
+    folders = [os.path.abspath(folder) for folder in run.folders.split(",")]
     return json.dumps(
         {
             "config": plan.config.to_dict(),
             "protocol": plan.protocol,
             "checksum": plan.shards.checksum,
+            "data": ",".join(folders),
             "workdir": str(_workdir(plan)) if options.shared_workdir else None,
-            **{
-                name: getattr(options, name)
-                for name in ("data", "modules", "cache_dir", "resident")
-            },
+            **{name: getattr(options, name) for name in ("modules", "cache_dir", "resident")},
             "checkpoint_seconds": options.checkpoint_seconds,
         },
         sort_keys=True,

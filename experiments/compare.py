@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ FAILED_RUNS = 1
 # Flags that mean the same to every run; what is not given is left to loso's own default.
 PASSED_ON = (
     *("protocol", "workdir", "modules", "preset", "subjects", "max_folds", "epochs", "batch_size"),
-    *("learning_rate", "precision", "device_data", "checkpoint_seconds", "cache_dir"),
+    *("learning_rate", "precision", "device_data", "checkpoint_seconds", "cache_dir", "parallel"),
     *("synthetic_subjects", "synthetic_seed", "workers"),
 )
 
@@ -63,6 +63,10 @@ def main(argv: list[str]) -> int:
     del argv
     seeds = parse_seeds(FLAGS.seeds)
     architectures = check_architectures(FLAGS.archs)
+    if FLAGS.fold_index is not None or FLAGS.merge:
+        raise _app.UserError(
+            "--fold_index and --merge are experiments.loso's: run the shards with it first"
+        )
     if not FLAGS.data:
         raise _app.UserError("--data is empty; name at least one set, such as --data=synthetic")
     sets = {name: _data.load(name) for name in dict.fromkeys(FLAGS.data)}
@@ -81,6 +85,8 @@ def main(argv: list[str]) -> int:
             "out": report_command.report_folder(),
         },
     )
+    if FLAGS.launcher == "ray":
+        return compare_on_ray(jobs, finished, sets)
     failed = []
     for number, job in enumerate(jobs, start=1):
         if job in finished:
@@ -94,6 +100,35 @@ def main(argv: list[str]) -> int:
         if code:
             failed.append(job)
     return finish(jobs, sets, failed)
+
+
+def compare_on_ray(jobs: Sequence[Job], finished: Collection[Job], sets: Mapping) -> int:
+    """Make what is missing of all runs at once as tasks of a Ray cluster, then report."""
+    from experiments import _ray, _stop
+    from stfer.training.fit import Stopped
+
+    runs = {}
+    for job in jobs:
+        if job not in finished:
+            plan = loso.plan_for(job.data, job.architecture, job.seed, sets[job.data])
+            runs[job] = _ray.Run(plan, loso.select_folds(plan), _data.folders(job.data))
+    with _stop.stop_requests() as should_stop:
+        try:
+            failures = _ray.train_grid(list(runs.values()), _ray.options_from_flags(), should_stop)
+        except Stopped:
+            print("\nstopped; the same command goes on where it was", flush=True)
+            return should_stop.exit_code
+    for sentence in failures:
+        print(f"failed: {sentence}")
+    return finish(
+        jobs,
+        sets,
+        [
+            job
+            for job, run in runs.items()
+            if not all(run.plan.folder.is_finished(name) for name in run.folds)
+        ],
+    )
 
 
 def finish(jobs: Sequence[Job], sets: Mapping, failed: Sequence[Job]) -> int:

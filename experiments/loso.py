@@ -16,6 +16,7 @@ from experiments import _app, _data, _launch
 
 if TYPE_CHECKING:
     from experiments._crossval import CrossValidation
+    from stfer.data.shards import Shards
 
 FLAGS = flags.FLAGS
 FAILED_FOLDS = 1
@@ -89,20 +90,25 @@ def check_architecture(name: str) -> None:
 
 def plan_from_flags() -> CrossValidation:
     """The cross-validation that the flags ask for."""
+    return plan_for(FLAGS.data, FLAGS.arch, FLAGS.seed, _data.load(FLAGS.data))
+
+
+def plan_for(data: str, architecture: str, seed: int | None, shards: Shards) -> CrossValidation:
+    """The cross-validation of one architecture on one set (`data` is its flag), other settings from flags."""
     from experiments import _crossval
     from stfer.training import config as config_lib
 
-    preset = FLAGS.preset or ("demo" if _data.is_synthetic(FLAGS.data) else "paper")
+    preset = FLAGS.preset or ("demo" if _data.is_synthetic(data) else "paper")
     config = config_lib.preset(
         preset,
-        FLAGS.arch,
+        architecture,
         epochs=FLAGS.epochs,
         batch_size=FLAGS.batch_size,
         learning_rate=FLAGS.learning_rate,
-        seed=FLAGS.seed,
+        seed=seed,
         precision=FLAGS.precision,
     )
-    return _crossval.prepare(config, FLAGS.protocol, _data.load(FLAGS.data), FLAGS.workdir)
+    return _crossval.prepare(config, FLAGS.protocol, shards, FLAGS.workdir)
 
 
 def select_folds(plan: CrossValidation) -> list[str]:
@@ -164,7 +170,8 @@ def train_folds(plan: CrossValidation, pending: list[str], should_stop) -> list[
     if FLAGS.launcher == "ray":
         from experiments import _ray
 
-        return _ray.train_runs([(plan, pending)], _ray.options_from_flags(), should_stop)
+        run = _ray.Run(plan, pending, _data.folders(FLAGS.data))
+        return _ray.train_runs([run], _ray.options_from_flags(), should_stop)
     return _launch.train_folds(plan, pending, should_stop)
 
 

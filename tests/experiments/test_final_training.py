@@ -1,0 +1,69 @@
+"""Splits by subject, and a final training that is stopped and goes on."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from experiments._final import FinalTraining, split
+from stfer.data.shards import load_shards
+from stfer.training.config import TrainConfig
+from stfer.training.fit import Stopped
+from tiny import leaves_equal, write_set
+
+SUBJECTS = [f"oulu:P{n:03d}" for n in range(1, 11) for _ in range(3)] + ["ck:S1", "ck:S1"]
+
+
+def test_a_split_is_by_subject():
+    parts = split(SUBJECTS, "P003,ck:S1", "P010", seed=0)
+    assert parts.held_out == ("ck:S1", "oulu:P003")
+    assert parts.validation == ("oulu:P010",)
+    assert parts.held_out_rows.tolist() == [6, 7, 8, 30, 31]
+    assert parts.validation_rows.tolist() == [27, 28, 29]
+    assert len(parts.train_rows) == 24
+    assert not set(parts.train_rows) & {*parts.held_out_rows, *parts.validation_rows}
+
+
+def test_a_fraction_is_of_the_subjects_and_follows_the_seed():
+    first, again, other = (split(SUBJECTS, "0.4", ".25", seed) for seed in (1, 1, 2))
+    assert len(first.held_out) == 4
+    assert len(first.validation) == 2, "a quarter of the seven that are left"
+    assert first.held_out == again.held_out != other.held_out
+    assert not set(first.held_out) & set(first.validation)
+    nobody = split(SUBJECTS, "", "none", 0)
+    assert (nobody.held_out, len(nobody.train_rows)) == ((), 32)
+
+
+def test_mistakes_in_a_split_are_one_sentence():
+    with pytest.raises(
+        ValueError, match="--held_out: P99 is not in the data, whose subjects are ck:S1"
+    ):
+        split(SUBJECTS, "P99", "", 0)
+    with pytest.raises(ValueError, match="--validation: P001 is not in the data"):
+        split(SUBJECTS, "P001", "P001", 0)
+    with pytest.raises(ValueError, match="S1 could be any of a:S1, b:S1"):
+        split(["a:S1", "b:S1", "c"], "S1", "", 0)
+    with pytest.raises(ValueError, match="leave no subject to train on"):
+        split(["a", "b"], "a", "b", 0)
+
+
+@pytest.mark.parametrize("validation", ["", "S002"])
+def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
+    shards = load_shards(write_set(tmp_path / "set"))
+    config = TrainConfig("tiny", epochs=5, batch_size=4, learning_rate=1e-3)
+    parts = split(shards.subjects, "S003", validation, 0)
+
+    def training(name):
+        return FinalTraining(config, shards, parts, tmp_path / name, patience=5)
+
+    straight, history, _ = training("straight").run(lambda: False, lambda p: None, 1e9, True)
+    stops = itertools.count()
+    with pytest.raises(Stopped):
+        training("stopped").run(lambda: next(stops) >= 7, lambda p: None, 1e9, True)
+    resumed, again, _ = training("stopped").run(lambda: False, lambda p: None, 1e9, True)
+    assert [row["epoch"] for row in again] == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(
+        [list(row.values()) for row in history], [list(row.values()) for row in again]
+    )
+    assert leaves_equal(straight.variables, resumed.variables)
+    assert straight.card["training"] == resumed.card["training"]

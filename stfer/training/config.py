@@ -61,7 +61,7 @@ class TrainConfig:
 
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
-    "demo": {"epochs": 8, "batch_size": 8, "learning_rate": 1e-4},
+    "demo": {"epochs": 14, "batch_size": 8, "learning_rate": 1e-4},
 }
 
 

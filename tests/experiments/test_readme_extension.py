@@ -1,0 +1,62 @@
+"""The README's example of an architecture of one's own, taken from its text and run."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stfer.data.shards import write_shards
+
+ROOT = Path(__file__).parents[2]
+MARK = "<!-- example: extend -->"
+
+
+def blocks():
+    """The Python and the shell block after the mark in README.md."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text.count(MARK) == 1, f"README.md must have one {MARK}"
+    after = text.split(MARK)[1]
+    python = re.search(r"```python\n(.*?)```", after, re.DOTALL).group(1)
+    shell = re.search(r"```(?:sh|bash|shell|console)\n(.*?)```", after, re.DOTALL).group(1)
+    return python, shell
+
+
+def test_it_is_under_forty_lines_and_trains(tmp_path):
+    code, shell = blocks()
+    assert len(code.splitlines()) < 40
+    command = shlex.split(shell.strip().splitlines()[0])
+    assert command[:3] == ["python", "-m", "experiments.loso"]
+    (module,) = [part.split("=")[1] for part in command if part.startswith("--modules=")]
+    (name,) = [part.split("=")[1] for part in command if part.startswith("--arch=")]
+    (tmp_path / f"{module}.py").write_text(code)
+    random = np.random.default_rng(0)
+    rows = [
+        (f"{who}_{label}", who, label, random.integers(0, 256, (15, 64, 64, 3), np.uint8))
+        for who in ("S1", "S2", "S3")
+        for label in ("anger", "surprise")
+    ]
+    write_shards(tmp_path / "set", rows, name="noise", classes=("anger", "surprise"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            *command[1:],
+            "--data=set",
+            "--epochs=1",
+            "--max_folds=2",
+            "--workdir=runs",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (result,) = (tmp_path / "runs").rglob("result.json")
+    found = json.loads(result.read_text())
+    assert (found["architecture"], found["folds_done"], found["folds_total"]) == (name, 2, 3)

@@ -34,8 +34,8 @@ def test_onset_rises_from_neutral_to_apex_within_the_last_ten_frames(frames):
         assert curve[0] == 0
         assert curve[-1] == pytest.approx(1)
         assert (np.diff(curve) >= 0).all()
-        # A clip of the last ten frames must show the face move.
-        assert curve[-10] < 0.9
+        # A clip of the last ten frames must show most of the movement.
+        assert curve[-10] < 0.5
 
 
 def test_wander_starts_at_zero_and_scales():

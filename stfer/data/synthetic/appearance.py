@@ -106,8 +106,13 @@ def bump(x: np.ndarray, width: float) -> np.ndarray:
 
 
 @functools.cache
-def wrinkle_maps() -> np.ndarray:
-    """Where each of WRINKLES darkens the skin, float32 [height, width, 6] in [0, 1]."""
+def wrinkle_maps() -> tuple[tuple[slice, slice], np.ndarray]:
+    """Where each of WRINKLES darkens the skin.
+
+    Returns:
+      The rows and columns of the texture that wrinkles touch.
+      Over these, a map for each, float32 [6, rows, columns] in [0, 1].
+    """
     place = np.nan_to_num(places(), nan=-9.0)
     x, y, z = np.abs(place[..., 0]), place[..., 1], place[..., 2]
     front = z > 0.9
@@ -125,15 +130,11 @@ def wrinkle_maps() -> np.ndarray:
     pits = noise(np.random.default_rng(7), x.shape, (5, 5))
     chin = bump(x, 0.12) * bump(y - 6.38, 0.07) * np.clip(0.5 + 0.5 * pits, 0, 1)
     stack = [np.clip(layer, 0, 1) * front for layer in (forehead, frown, crow, cheek, nose, chin)]
-    return np.stack(stack, -1).astype(np.float32)
-
-
-@functools.cache
-def wrinkle_window() -> tuple[slice, slice]:
-    """Rows and columns of the texture that wrinkles touch."""
-    touched = wrinkle_maps().max(-1) > 0.01
+    maps = np.stack(stack).astype(np.float32)
+    touched = maps.max(0) > 0.01
     rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return window, np.ascontiguousarray(maps[:, *window])
 
 
 def hairline(place: np.ndarray, identity: Identity) -> np.ndarray:
@@ -244,8 +245,9 @@ def _texture(identity: Identity, head: Head, hair: np.ndarray) -> np.ndarray:
     image *= 1 - 0.16 * lids[..., None]
     ears = head.masks["ears"].astype(np.float32) / 255
     image += ears[..., None] * np.array([0.01, -0.03, -0.025], np.float32)
-    lines = wrinkle_maps()[..., :5].sum(-1) * (0.05 + 0.95 * look["wrinkles"])
-    image *= 1 - 0.16 * max(identity.age - 0.15, 0) * lines[..., None]
+    window, maps = wrinkle_maps()
+    lines = maps[:5].sum(0) * (0.05 + 0.95 * look["wrinkles"])
+    image[window] *= 1 - 0.16 * max(identity.age - 0.15, 0) * lines[..., None]
     if look["beard"]:
         stubble = _beard_mask(place, lips) * (0.8 + 0.3 * noise(rng, lips.shape, (2, 2)))
         _paint(image, hair * 0.9, np.clip(stubble * (0.15 + 0.6 * look["beard"]), 0, 0.9))

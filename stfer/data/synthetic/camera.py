@@ -84,16 +84,16 @@ class Session:
 
 def draw_session(rng: np.random.Generator, rng_sequence: np.random.Generator) -> Session:
     """Light and camera from the person's stream (the session) and the sequence's (small changes)."""
-    azimuth = rng.normal(0, np.radians(30)) + rng_sequence.normal(0, np.radians(4))
-    elevation = rng.uniform(np.radians(5), np.radians(45))
+    azimuth = rng.normal(0, np.radians(20)) + rng_sequence.normal(0, np.radians(3))
+    elevation = rng.uniform(np.radians(10), np.radians(40))
     direction = [
         np.sin(azimuth) * np.cos(elevation),
         np.sin(elevation),
         np.cos(azimuth) * np.cos(elevation),
     ]
     white = 1 + rng.normal(0, 0.06) * np.array([1, 0, -1])
-    key = rng.uniform(0.5, 0.85) * white
-    ambient = rng.uniform(0.30, 0.45) * (2 - white)
+    key = rng.uniform(0.5, 0.75) * white
+    ambient = rng.uniform(0.35, 0.5) * (2 - white)
     return Session(
         direction=np.array(direction, np.float32),
         key=key.astype(np.float32),
@@ -103,13 +103,13 @@ def draw_session(rng: np.random.Generator, rng_sequence: np.random.Generator) ->
         sensor_noise=float(rng.uniform(1.5, 4.0)),
         blur=float(rng.uniform(0.35, 0.75)),
         zoom=float(rng.uniform(0.93, 1.07)),
-        grey=bool(rng.random() < 0.25),
+        grey=bool(rng.random() < 0.2),
     )
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
     """A wall: one tint, a slope of light across it and soft blotches; linear, at the drawing size."""
-    shade = rng.uniform(0.04, 0.6)
+    shade = rng.uniform(0.08, 0.5)
     tint = 1 + rng.normal(0, 0.12, 3)
     slope = rng.normal(0, 0.12) * np.linspace(-1, 1, WIDTH)
     blotches = rng.uniform(0, 0.06) * noise(rng, (HEIGHT, WIDTH), (60, 60))

@@ -95,13 +95,12 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
 def onset_curve(rng: np.random.Generator, frames: int) -> np.ndarray:
     """Intensity of the expression over the frames, float [frames], from 0 to 1 at the last frame.
 
-    The rise takes 40 to 75 % of the sequence and ends in its last sixth, so that the last ten frames still move.
+    The rise takes 8 to 14 frames and ends within the last two, so that the last ten frames hold most of it.
     """
-    time = np.linspace(0, 1, frames)
-    end = rng.uniform(0.85, 1.0)
-    start = max(end - rng.uniform(0.4, 0.75), 0.04)
-    skew = np.exp(rng.normal(0, 0.25))
-    return smoothstep((time - start) / (end - start)) ** skew
+    end = frames - 1 - rng.uniform(0, 2)
+    start = max(end - rng.uniform(8, 14), 0.5)
+    skew = np.exp(rng.normal(0, 0.2))
+    return smoothstep((np.arange(frames) - start) / (end - start)) ** skew
 
 
 def wander(rng: np.random.Generator, frames: int, channels: int, scale: float) -> np.ndarray:
@@ -118,17 +117,17 @@ def apex_weights(rng: np.random.Generator, emotion: str) -> dict[str, float]:
     """One apex: a variant of the emotion with random strength, mix and asymmetry."""
     variants = VARIANTS[emotion]
     recipe = both_sides(variants[rng.integers(len(variants))])
-    strength = rng.uniform(0.7, 1.1)
-    left = rng.normal(0, 0.09)
+    strength = rng.uniform(0.85, 1.15)
+    left = rng.normal(0, 0.08)
     mix = {}
     weights = {}
     for name, weight in recipe.items():
         stem = name.removesuffix("Left").removesuffix("Right")
-        mix.setdefault(stem, np.clip(rng.normal(1, 0.2), 0.5, 1.4))
+        mix.setdefault(stem, np.clip(rng.normal(1, 0.15), 0.6, 1.4))
         side = 1 + left if name.endswith("Left") else 1 - left if name.endswith("Right") else 1
         weights[name] = float(weight * strength * mix[stem] * side)
     # A trace of another expression, as posers mix them.
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         other = EMOTIONS_6[rng.integers(len(EMOTIONS_6))]
         trace = rng.uniform(0.05, 0.2)
         for name, weight in both_sides(VARIANTS[other][0]).items():
@@ -157,7 +156,7 @@ def perform(rng: np.random.Generator, emotion: str, resting: Mapping[str, float]
     apex = apex_weights(rng, emotion)
     units = tuple(sorted({*apex, *resting, *LID_UNITS}))
     upper = onset_curve(rng, frames)
-    lag = rng.integers(-2, 3)  # The mouth leads or follows the brows by up to two frames.
+    lag = rng.integers(-1, 2)  # The mouth leads or follows the brows by a frame.
     lower = np.concatenate([upper[:1].repeat(max(lag, 0)), upper, upper[-1:].repeat(max(-lag, 0))])
     lower = lower[max(-lag, 0) :][:frames]
     lower[0] = 0
@@ -171,9 +170,9 @@ def perform(rng: np.random.Generator, emotion: str, resting: Mapping[str, float]
     for side in ("Left", "Right"):
         column = units.index(f"eyeBlink{side}")
         weights[:, column] = np.maximum(weights[:, column], blink)
-    start = rng.normal(0, np.radians([3.0, 4.0, 2.5]))
-    rotation = start + wander(rng, frames, 3, np.radians(2.5))
-    shift = rng.normal(0, [0.06, 0.05, 0.15]) + wander(rng, frames, 3, 0.05)
+    start = rng.normal(0, np.radians([2.0, 2.5, 1.5]))
+    rotation = start + wander(rng, frames, 3, np.radians(1.5))
+    shift = rng.normal(0, [0.06, 0.05, 0.15]) + wander(rng, frames, 3, 0.04)
     gaze = rng.normal(0, np.radians(2.5), 2) + wander(rng, frames, 2, np.radians(2.0))
     gaze[:, 1] -= 0.7 * LOOK_RANGE * weights[:, units.index("eyeLookDownLeft")]
     # Lids follow the eyes; looking into the camera with a lowered head is looking up.

@@ -70,6 +70,7 @@ LOCAL_PAIRS: tuple[tuple[str, str, float], ...] = (
     ("chin-jaw-drop-decr", "chin-jaw-drop-incr", 0.25),
     ("neck-scale-horiz-decr", "neck-scale-horiz-incr", 0.3),
 )
+VARIETY = 0.8  # Scales all spreads above.
 HEAD_SHAPES = (
     "oval",
     "round",
@@ -142,6 +143,7 @@ def _local(rng: np.random.Generator) -> dict[str, float]:
     """Weights of the local targets."""
     shape: dict[str, float] = {}
     for lower, higher, spread in LOCAL_PAIRS:
+        spread *= VARIETY
         value = float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
         name = higher if value > 0 else lower
         for side in "lr" if "{s}" in name else " ":
@@ -158,7 +160,7 @@ def _resting(rng: np.random.Generator) -> tuple[tuple[str, ...], dict[str, float
     names = tuple(str(name) for name in rng.choice(list(RESTING), size=count, replace=False))
     units: dict[str, float] = {}
     for name in names:
-        amount = rng.uniform(0.5, 1.0)
+        amount = rng.uniform(0.4, 0.85)
         for unit, weight in both_sides(RESTING[name]).items():
             units[unit] = units.get(unit, 0.0) + float(amount * weight)
     return names, units

@@ -7,7 +7,7 @@ eyes and mouth are drawn in its openings (`openings.py`), shadows come from its 
 import cv2
 import numpy as np
 
-from stfer.data.synthetic.appearance import Appearance, texture_place, wrinkle_maps, wrinkle_window
+from stfer.data.synthetic.appearance import Appearance, texture_place, wrinkle_maps
 from stfer.data.synthetic.build_head import PARTS
 from stfer.data.synthetic.camera import Session, develop
 from stfer.data.synthetic.expressions import Performance, smoothstep
@@ -141,19 +141,21 @@ class Portrait:
         shown = winner[place]
         values = np.concatenate([self.texels[body], light[ids]], axis=2)
         at = interpolate(planes(corners, values), shown, place, width)
-        parts = np.full(height * width, -1)
-        parts[place] = head.parts[body[shown]]
-        colour = self._albedo(at[:, :2], parts[place], weights)
-        torso = np.flatnonzero(parts[place] == PARTS.index("torso"))
+        seen = head.parts[body].take(shown)
+        parts = np.full(height * width, -1, np.int8)
+        parts[place] = seen
+        colour = self._albedo(at[:, :2], seen, weights)
+        torso = np.flatnonzero(seen == PARTS.index("torso"))
         flat = planes(corners, head.vertices[ids][..., :2])
         colour[torso] = self._cloth(interpolate(flat, shown[torso], place[torso], width))
         depth = nearest.reshape(height, width)
         reached = visibility(depth, session.direction, session.scale).reshape(-1, 2)[place]
-        share = ((0.45 + 0.55 * reached[:, 0]) * reached[:, 1])[:, None]
+        colour *= np.maximum(at[:, 2:5], 0)
+        colour += np.maximum(at[:, 5:6], 0)
+        colour *= ((0.45 + 0.55 * reached[:, 0]) * reached[:, 1])[:, None]
         image = session.background.copy()
         self._long_hair(image, posed, parts)
-        flat_image = image.reshape(-1, 3)
-        flat_image[place] = (colour * np.maximum(at[:, 2:5], 0) + np.maximum(at[:, 5:6], 0)) * share
+        image.reshape(-1, 3)[place] = colour
         return image, parts.reshape(height, width), depth
 
     def _albedo(
@@ -184,11 +186,13 @@ class Portrait:
             for name in names:
                 depth += weights.get(name, 0.0) * np.array(rows, np.float32)
         depth *= 0.12 + 0.25 * self.identity.age
-        texture, box = self.appearance.texture.copy(), wrinkle_window()
-        # einsum, not a matrix product: BLAS may round differently from one number of threads to another.
-        lines = np.einsum("hwk,k->hw", wrinkle_maps()[box], depth)
-        shade = 1 - np.clip(lines, 0, 0.6)
-        texture[box] = texture[box] * shade[..., None]
+        texture = self.appearance.texture.copy()
+        window, maps = wrinkle_maps()
+        shown = np.flatnonzero(depth > 0.001)
+        if len(shown):
+            shade = 1 - np.clip(sum(depth[k] * maps[k] for k in shown), 0, 0.6)
+            shaded = cv2.multiply(texture[window], cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+            texture[window] = shaded
         return texture
 
     def _cloth(self, places: np.ndarray) -> np.ndarray:

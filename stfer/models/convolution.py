@@ -98,15 +98,15 @@ def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int)
     return pull_back(jax.vjp(plain_convolve, x, kernel)[1](gradient))
 
 
+def stack_frames(x: jax.Array) -> jax.Array:
+    """Frames side by side on the channels, the first frame's first: [batch, height, width, time * channel]."""
+    return jnp.concatenate([x[:, time] for time in range(x.shape[1])], axis=-1)
+
+
 def _windows(x: jax.Array, time: int) -> jax.Array:
-    """Windows of `time` frames, stacked on the channels: [batch * window, height, width, time * in]."""
-    x = jnp.stack(
-        [
-            jnp.concatenate([x[:, start + t] for t in range(time)], axis=-1)
-            for start in range(x.shape[1] - time + 1)
-        ],
-        axis=1,
-    )
+    """Windows of `time` frames, stacked: [batch * window, height, width, time * in]."""
+    starts = range(x.shape[1] - time + 1)
+    x = jnp.stack([stack_frames(x[:, start : start + time]) for start in starts], axis=1)
     return x.reshape(-1, *x.shape[2:])
 
 

@@ -2,9 +2,9 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from stfer.models.blocks import Architecture, Endpoints, Head, Tower, named
+from stfer.models.convolution import stack_frames
 
 
 class EarlyFusion(Architecture):
@@ -18,7 +18,7 @@ class EarlyFusion(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
-        stacked = jnp.concatenate([clips[:, time] for time in range(self.frames)], axis=-1)
+        stacked = stack_frames(clips)
         tower = Tower(
             self.block1_features,
             self.block2_features,

@@ -15,6 +15,7 @@ from stfer.models.blocks import (
     named,
     shared_towers,
 )
+from stfer.models.convolution import stack_frames
 
 
 class SlowFusion(Architecture):
@@ -30,12 +31,7 @@ class SlowFusion(Architecture):
         self.check_clips(clips)
         common = {"dtype": self.dtype, "axis_name": self.axis_name, "shared": True}
         # Frames 0-3, 2-5, 4-7, 6-9: [stack, batch, height, width, 4 * channel].
-        stacks = jnp.stack(
-            [
-                jnp.concatenate([clips[:, first + time] for time in range(4)], axis=-1)
-                for first in (0, 2, 4, 6)
-            ]
-        )
+        stacks = jnp.stack([stack_frames(clips[:, first : first + 4]) for first in (0, 2, 4, 6)])
         block1 = shared_towers(Block)(self.block1_features, (11, 11), 3, name="block1", **common)
         x, out1 = block1(stacks, mask, train)
         pairs = jnp.stack([jnp.concatenate([x[i], x[i + 1]], axis=-1) for i in (0, 2)])

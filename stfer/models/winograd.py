@@ -26,7 +26,9 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 TILE = 2  # m: larger tiles save more products, but their transforms cost more than that here
-LEAST_TILES = 128  # below, transforming the kernel costs more than the products save
+LEAST_TILES = (
+    320  # with fewer, transforming the kernel and compiling the transforms cost more than they save
+)
 LEAST_WORK = (
     8_000_000  # products of each of the n² matrix products: a few of the paper's clips have more
 )
@@ -99,12 +101,10 @@ def _combine(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
     return total
 
 
-def _pad(x: jax.Array, height: int, width: int) -> jax.Array:
+def _padded(x: jax.Array, height: int, width: int) -> jax.Array:
     """Zeros below and to the right, up to height and width."""
-    if x.shape[1:3] == (height, width):
-        return x
     padding = ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0))
-    # Without the barrier XLA repeats the padding's bounds checks in each of the n² fusions that read it.
+    # Without the barrier XLA computes x, and checks its bounds, once for each of the n² arrays made from it.
     return lax.optimization_barrier(jnp.pad(x, padding))
 
 
@@ -140,7 +140,7 @@ class _Tiling:
     def transform_input(self, x: jax.Array) -> list[jax.Array]:
         """B' X B for all overlapping tiles."""
         b, n = self.matrices.input, self.n
-        x = _pad(x, (self.down - 1) * TILE + n, (self.across - 1) * TILE + n)
+        x = _padded(x, (self.down - 1) * TILE + n, (self.across - 1) * TILE + n)
 
         def starts(x: jax.Array, tiles: int, axis: int) -> list[jax.Array]:
             stop = (tiles - 1) * TILE + 1
@@ -178,7 +178,7 @@ class _Tiling:
     def transpose_output(self, gradient: jax.Array) -> list[jax.Array]:
         """The transpose of `transform_output`."""
         a = self.matrices.output.T
-        gradient = _pad(gradient, self.down * TILE, self.across * TILE)
+        gradient = _padded(gradient, self.down * TILE, self.across * TILE)
         rows = [gradient[:, i::TILE] for i in range(TILE)]
         rows = [_combine(a[i], rows) for i in range(self.n)]
         return [

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_models import QUICK
 
-from stfer.models import winograd
+from stfer.models import pooling, winograd
 from stfer.models.convolution import convolve, plain_convolve
 from stfer.models.pooling import max_pool, plain_max_pool
 
@@ -33,6 +34,7 @@ CONVOLUTIONS = [
 def small_work_too(monkeypatch):
     """Let the fast form take convolutions that are too small to be worth it."""
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
 
 
 def normal(shape, seed=0):
@@ -64,13 +66,12 @@ def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride
         assert_float32_close(actual, expected, label)
 
 
-def test_the_paper_s_layers_take_the_fast_form():
+def test_the_paper_s_larger_layers_take_the_fast_form():
     for size, kernel_size, channels in (
         (57, 4, 27),
         (27, 5, 96),
         (11, 3, 256),
         (9, 3, 384),
-        (7, 3, 384),
     ):
         kernel_shape = (kernel_size, kernel_size, channels, 256)
         assert winograd.pays((32, size, size, channels), kernel_shape)
@@ -139,6 +140,15 @@ def test_max_pool_gives_the_gradient_of_a_tie_to_the_first():
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[1, 0], [0, 0]])
 
 
+def test_no_window_loses_its_gradient_when_what_is_pooled_is_rounded_otherwise():
+    # XLA may compute the pooled values anew in the backward pass, with other roundings.
+    x = normal((2, 6, 7, 3))
+    y, (_, winner) = jax.jit(pooling._max_pool_forward)(x)
+    gradient = jnp.ones_like(y)
+    (of_x,) = jax.jit(pooling._max_pool_backward)((x * 1.000001, winner), gradient)
+    np.testing.assert_array_equal(of_x, jax.vjp(plain_max_pool, x)[1](gradient)[0])
+
+
 @pytest.mark.usefixtures("small_work_too")
 def test_a_gpu_gets_xla_s_operations():
     def loss(x, kernel):
@@ -155,19 +165,19 @@ def test_a_gpu_gets_xla_s_operations():
     assert "stablehlo.dot_general" in cpu
 
 
-@pytest.mark.parametrize("name", ["late_fusion", "conv3d"])
-def test_a_whole_model_has_the_same_gradients_in_both_forms(name, tiny, monkeypatch):
-    case = tiny(name)
+def test_a_whole_model_has_the_same_gradients_in_both_forms(tiny, monkeypatch):
+    case = tiny("late_fusion")
 
     def gradients():
         def loss(params):
-            logits, _, _ = case._train(params, case.clips)  # not yet compiled
+            logits, _, _ = case.training_pass(params, case.clips)
             return jnp.square(logits).sum()
 
-        return jax.jit(jax.grad(loss))(case.params)
+        return jax.jit(jax.grad(loss), compiler_options=QUICK)(case.params)
 
     plain = gradients()
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
     for actual, expected in zip(jax.tree.leaves(gradients()), jax.tree.leaves(plain), strict=True):
         error = np.abs(actual - expected).max()
         assert error <= 1e-4 * max(1e-3, np.abs(expected).max())

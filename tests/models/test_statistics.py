@@ -24,7 +24,7 @@ def _step(case, params, clips, labels, mask, total):
     total = weights.sum() if total is None else total
 
     def loss(params):
-        logits, _, stats = case.train(params, clips, mask)
+        logits, _, stats = case.training_pass(params, clips, mask)
         losses = -jnp.take_along_axis(nn.log_softmax(logits), labels[:, None], axis=1)[:, 0]
         return (losses * weights).sum() / total, (logits, stats)
 
@@ -62,16 +62,21 @@ def test_a_padded_batch_equals_the_unpadded_one(architecture, tiny):
     assert np.abs(unmasked[mask > 0] - real[2]).max() > 1e-3  # the mask is what does it
 
 
-def test_two_devices_with_unequal_rows_equal_one(architecture, tiny):
-    case = tiny(architecture)
+@pytest.mark.parametrize(
+    "name", ["single_frame", "conv3d", "rnn"]
+)  # one frame, a time axis, towers
+def test_two_devices_with_unequal_rows_equal_one(name, tiny):
+    case = tiny(name)
     labels = np.array([4, 0, 2])
     value, gradients, logits, stats = step(case, case.params, case.clips, labels)
-    spread = Tiny(architecture, axis_name="batch")
+    spread = Tiny(name, axis_name="batch")
     rows = np.array([[0, 1], [2, 2]])
     mask = np.array([[1, 1], [1, 0]], np.float32)
 
     def device_step(clips, labels, mask):
-        part, gradients, logits, stats = step(spread, spread.params, clips, labels, mask, total=3.0)
+        part, gradients, logits, stats = _step(
+            spread, spread.params, clips, labels, mask, total=3.0
+        )
         return jax.lax.psum((part, gradients), "batch"), logits, stats
 
     (sum_value, sum_gradients), all_logits, all_stats = jax.pmap(

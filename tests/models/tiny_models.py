@@ -18,7 +18,7 @@ TINY = {
 class Tiny:
     """A tiny model, its variables (none at its initial value, so that none can hide) and clips.
 
-    `apply` and `train` are compiled.
+    `apply` and `train` are compiled; inside another compiled function use `training_pass`.
     """
 
     def __init__(self, name, batch=3, size=(128, 131), **fields):
@@ -44,9 +44,9 @@ class Tiny:
         )
         self.variables = {"params": self.params, "batch_stats": self.batch_stats}
         self.apply = jax.jit(self.model.apply, compiler_options=QUICK)
-        self.train = jax.jit(self._train, compiler_options=QUICK)
+        self.train = jax.jit(self.training_pass, compiler_options=QUICK)
 
-    def _train(self, params, clips, mask=None):
+    def training_pass(self, params, clips, mask=None):
         """Logits, endpoints and updated statistics of a training pass."""
         variables = {"params": params, "batch_stats": self.batch_stats}
         (logits, endpoints), updated = self.model.apply(

@@ -131,8 +131,9 @@ class FinalTraining:
         on_epoch: Callable[[Any], None],
         checkpoint_seconds: float,
         resident: bool | None,
+        parallel: str = "none",
     ) -> tuple[TrainedModel, list[dict[str, float]], float]:
-        """Train from where it stands.
+        """Train from where it stands; `parallel` "batch" splits each batch over the devices.
 
         Returns:
             The model (its card without metrics), the history and the training seconds.
@@ -140,7 +141,7 @@ class FinalTraining:
         Raises:
             Stopped: `should_stop` said so; the state is saved.
         """
-        engine = _crossval.build_engine(self.plan, resident)
+        engine = _crossval.build_engine(self.plan, resident, parallel)
         saved = FoldCheckpoints(self.states, self._identity())
         if not self.parts.validation:
             (fitted,) = fit(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import _app, _data, _launch
+from experiments import _app, _data, _launch, _modules
 
 if TYPE_CHECKING:
     from experiments._crossval import CrossValidation
@@ -63,29 +63,11 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    check_architecture(FLAGS.arch)
+    _modules.check_architecture(FLAGS.arch, FLAGS.modules)
     _app.set_up_jax(_data.cache_dir())
     plan = plan_from_flags()
     names = select_folds(plan)
     return run(plan, names)
-
-
-def check_architecture(name: str) -> None:
-    """Import `--modules` and check that the architecture is registered.
-
-    Raises:
-        UserError: It is not; lists those that are.
-    """
-    import importlib
-
-    from stfer import models
-
-    for module in FLAGS.modules:
-        importlib.import_module(module)
-    if name not in models.ARCHITECTURES:
-        raise _app.UserError(
-            f"--arch={name} is unknown; it must be one of {', '.join(models.ARCHITECTURES)}"
-        )
 
 
 def plan_from_flags() -> CrossValidation:

@@ -50,6 +50,12 @@ def define_flags() -> None:
         ["auto", "resident", "streamed"],
         "Keep the frames in the device's memory, or stream batches to it.",
     )
+    flags.DEFINE_enum(
+        "parallel",
+        "auto",
+        ["auto", "batch", "none"],
+        "With several devices: split each batch over them (auto), or use one.",
+    )
     flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
 
 
@@ -134,6 +140,8 @@ def _run(training) -> int:
 def _train(training, should_stop):
     import tqdm
 
+    from stfer.training import parallel
+
     epochs = training.config.epochs
     resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
     with tqdm.tqdm(total=epochs, unit="epoch", dynamic_ncols=True, desc=FLAGS.arch) as bar:
@@ -145,7 +153,8 @@ def _train(training, should_stop):
             bar.set_postfix_str(f"loss {row['train_loss']:.3f}{more}", refresh=False)
             bar.update(progress.epoch - bar.n)
 
-        return training.run(should_stop, on_epoch, FLAGS.checkpoint_seconds, resident)
+        how = parallel.resolve(FLAGS.parallel, many_folds=False)
+        return training.run(should_stop, on_epoch, FLAGS.checkpoint_seconds, resident, how)
 
 
 def _finish(training, model, history, seconds):

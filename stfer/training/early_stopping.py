@@ -54,7 +54,8 @@ class EarlyStopping:
         """Keep the weights where the epoch is the best so far; notice the end of patience."""
         best = best_epoch(progress.history)
         if best == progress.epoch:
-            weights = {"params": self._state.params, "batch_stats": self._state.batch_stats}
+            state = self._engine.lane(self._state, 0)
+            weights = {"params": state.params, "batch_stats": state.batch_stats}
             save_weights(self._folder, weights, {"held_out": fold.held_out, "epoch": best})
         self.over = progress.epoch - best >= self._patience
 

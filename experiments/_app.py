@@ -12,6 +12,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
+FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -30,7 +31,8 @@ def default_cache_dir() -> str:
 def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None]) -> None:
     """Run a command: define its flags, parse, call `main`, map errors to one sentence and an exit code.
 
-    Exit codes: 0 done; 2 a bad flag, input or file; 130 interrupted. `--debug` lets the traceback through.
+    Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
+    `--debug` lets the traceback through.
     """
     define_flags()
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -50,6 +52,13 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
                 raise
             _fail(_sentence(error))
             return USAGE_ERROR
+        except (
+            Exception
+        ) as error:  # A device that is not there, memory that is not enough, a fault of ours.
+            if FLAGS.debug:
+                raise
+            _fail(f"{type(error).__name__}: {_sentence(error)} (--debug shows where)")
+            return FAILED
 
     # absl prints a usage error with the whole help; one sentence is what a person needs.
     def parse(argv: list[str]) -> list[str]:

@@ -264,9 +264,7 @@ def _connect(options: RayOptions):
     try:
         import ray
     except ImportError:
-        raise _app.UserError(
-            "--launcher=ray needs the package ray: pip install 'stfer[ray]'"
-        ) from None
+        raise _app.UserError("--launcher=ray needs the package ray: pip install '.[ray]'") from None
     address = None if options.address == "local" else options.address
     _check_reachable(options.address)
     started = {"include_dashboard": False} if address is None else {}

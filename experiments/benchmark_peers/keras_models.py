@@ -1,4 +1,4 @@
-"""The Keras contender on TensorFlow: SPEC section 1's six networks, trained by a compiled `tf.function`."""
+"""The Keras contender on TensorFlow: the paper's section IV's six networks, trained by a compiled `tf.function`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The PyTorch contenders, eager and compiled: SPEC section 1's six networks in torch.nn (channels first)."""
+"""The PyTorch contenders, eager and compiled: the paper's section IV's six networks in torch.nn (channels first)."""
 
 import sys
 

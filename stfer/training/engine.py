@@ -3,7 +3,7 @@
 A call trains a chunk of an epoch in one program (`stfer.training.step.train_steps`) with the state
 donated, and after the epoch's last chunk scores the held-out rows; the host reads a few sums back.
 On a GPU the chunk is the whole epoch, one `lax.scan`. On a CPU it is one step, because XLA runs
-convolutions in a loop some twenty times slower there (BUILD_NOTES, "Speed"); a step takes long enough
+convolutions in a loop some twenty times slower there (BUILD_NOTES, "No loop on the CPU"); a step takes long enough
 that the host's part does not show, and a stop request is heard between steps.
 """
 

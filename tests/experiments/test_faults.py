@@ -8,6 +8,8 @@ import os
 import re
 import resource
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,16 +102,20 @@ def test_a_full_disk_while_shards_are_written_leaves_none(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write")
-def test_a_read_only_workdir_is_one_sentence(server, flags, data, half, tmp_path):
-    workdir = tmp_path / "runs"
-    shutil.copytree(half, workdir)
-    for folder in (data.parent, tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    code, printed = server.run(*flags, f"--workdir={workdir}", TEST_USER=str(NOBODY))
-    assert code == 2, printed
-    assert f"{run_folder(workdir)}" in sentence(printed)
-    assert "denied" in sentence(printed)
-    first_fold_stays(workdir, half)
+def test_a_read_only_workdir_is_one_sentence(server, flags, data, half):
+    # Not in pytest's folder, which others than its owner may not enter.
+    with tempfile.TemporaryDirectory() as public:
+        Path(public).chmod(0o755)
+        workdir = Path(public) / "runs"
+        shutil.copytree(half, workdir)
+        shutil.copytree(data, Path(public) / "set")
+        code, printed = server.run(
+            *flags, f"--workdir={workdir}", f"--data={public}/set", TEST_USER=str(NOBODY)
+        )
+        assert code == 2, printed
+        assert f"{run_folder(workdir)}" in sentence(printed)
+        assert "denied" in sentence(printed)
+        first_fold_stays(workdir, half)
 
 
 def test_a_run_folder_removed_under_a_job_ends_it_with_a_sentence(server, flags, tmp_path):

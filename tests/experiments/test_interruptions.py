@@ -116,7 +116,7 @@ def test_a_signal_saves_and_says_how_to_go_on(server, flags, whole, tmp_path, nu
     command.kill(number)
     began = time.monotonic()
     assert command.wait() == 128 + number, command.printed
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # Seconds, with room for a machine under load.
     assert "the same command goes on" in command.printed
     assert "Traceback" not in command.printed
     done = {path: path.stat().st_ino for path in folder.glob("folds/*/fold.json")}
@@ -142,7 +142,7 @@ def test_a_signal_during_a_long_call_leaves_after_the_grace_period():
     )
     assert process.stdout.readline() == "working\n"
     process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=120)
     assert process.returncode == 143
     assert "goes on from the last checkpoint" in printed
 

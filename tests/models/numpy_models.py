@@ -1,4 +1,4 @@
-"""The six architectures once more, in NumPy float64 with Python loops over frames: SPEC section 1 read literally."""
+"""The six architectures once more, in NumPy float64 with Python loops over frames: the paper's IV read literally."""
 
 import numpy as np
 

@@ -216,7 +216,7 @@ def test_the_cascade_is_the_one_its_note_names():
 def test_yunet_absent_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.delenv("STFER_YUNET_MODEL", raising=False)
     monkeypatch.setattr(yunet.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'stfer\[yunet\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[yunet\]'"):
         yunet.find_model()
     monkeypatch.setenv("STFER_YUNET_MODEL", str(tmp_path / "absent.onnx"))
     with pytest.raises(FileNotFoundError, match="--yunet_model"):

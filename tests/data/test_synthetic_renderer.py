@@ -7,7 +7,6 @@ import pytest
 
 from stfer.data.synthetic import openings
 from stfer.data.synthetic.appearance import hair_colour, paint, places, skin_colour
-from stfer.data.synthetic.build_head import PARTS
 from stfer.data.synthetic.camera import (
     EYE_ROW,
     HEIGHT,
@@ -17,6 +16,7 @@ from stfer.data.synthetic.camera import (
     draw_session,
 )
 from stfer.data.synthetic.expressions import Performance
+from stfer.data.synthetic.head_format import PARTS
 from stfer.data.synthetic.identities import draw_identity
 from stfer.data.synthetic.renderer import Portrait
 from stfer.data.synthetic.shadows import visibility

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stfer.data.synthetic.build_head import ATLAS, HEAD_UV
 from stfer.data.synthetic.expressions import smoothstep
 from stfer.data.synthetic.head import Head, load_head
+from stfer.data.synthetic.head_format import ATLAS, HEAD_UV
 from stfer.data.synthetic.identities import Identity
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize
 

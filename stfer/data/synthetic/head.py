@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from stfer.data.synthetic.build_head import PARTS
+from stfer.data.synthetic.head_format import PARTS
 
 HEAD_FILE = Path(__file__).with_name("head.npz")
 MOVE_UNIT = 1e-3

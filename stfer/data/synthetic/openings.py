@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from stfer.data.synthetic.appearance import Appearance
-from stfer.data.synthetic.build_head import PARTS
 from stfer.data.synthetic.camera import DISTANCE, Session
 from stfer.data.synthetic.expressions import smoothstep
 from stfer.data.synthetic.head import Head
+from stfer.data.synthetic.head_format import PARTS
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize
 
 IRIS_RADIUS = 0.060  # Decimetres.

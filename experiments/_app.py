@@ -6,7 +6,7 @@ Heavy imports stay inside functions so that `--help` answers at once.
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -114,6 +114,23 @@ def print_settings(title: str, settings: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
+def print_votes(votes: Mapping[str, Mapping], classes: Sequence[str]) -> None:
+    """Print both votes' accuracy and the summed vote's confusion matrix."""
+    for vote, numbers in votes.items():
+        interval = numbers["accuracy_interval"]
+        spread = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+        recall, chance = numbers["unweighted_average_recall"], 1 / len(classes)
+        print(
+            f"  accuracy ({vote}) {numbers['accuracy']:.3f}{spread}; average recall {recall:.3f}; "
+            f"chance {chance:.3f}"
+        )
+    width = max(map(len, classes))
+    print("  confusion matrix, summed vote (rows: true class; columns: predicted)")
+    print("  " + " " * width + "".join(f"  {name[:5]:>5}" for name in classes))
+    for name, row in zip(classes, votes["summed"]["confusion_matrix"], strict=True):
+        print(f"  {name:<{width}}" + "".join(f"  {count:>5}" for count in row))
+
+
 def print_paths(paths: Iterable[str | Path]) -> None:
     """Print the paths that a command wrote, as its last lines."""
     print("Wrote")
@@ -125,11 +142,12 @@ def print_paths(paths: Iterable[str | Path]) -> None:
 def set_up_jax(cache_dir: str | Path, compilation_cache: bool = True) -> None:
     """Configure JAX for a command: the persistent compilation cache under `cache_dir/xla`.
 
+    A user's own $JAX_COMPILATION_CACHE_DIR stays as it is.
     Call before the first computation. Compiled programs are keyed by JAX version, backend and program.
     """
     import jax
 
-    if compilation_cache:
+    if compilation_cache and not jax.config.jax_compilation_cache_dir:
         folder = Path(cache_dir) / "xla"
         try:
             folder.mkdir(parents=True, exist_ok=True)

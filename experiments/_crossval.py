@@ -24,7 +24,9 @@ from stfer.data import clips as clips_lib
 from stfer.data.shards import Shards
 from stfer.evaluation import protocol as protocols
 from stfer.evaluation import voting
-from stfer.evaluation.results import VOTES, FoldResult, Prediction, RunFolder
+from stfer.evaluation.records import FoldResult, Prediction
+from stfer.evaluation.results import RunFolder
+from stfer.evaluation.voting import VOTES
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints, save_weights
 from stfer.training.config import TrainConfig

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,17 +14,17 @@ import numpy as np
 
 from experiments import _crossval
 from stfer.data.shards import Shards
-from stfer.evaluation import metrics
 from stfer.evaluation.protocol import Fold, ascending
-from stfer.evaluation.results import VOTES, Prediction, RunFolder
+from stfer.evaluation.records import HISTORY_COLUMNS, Prediction, csv_text
+from stfer.evaluation.results import RunFolder
 from stfer.inference import TrainedModel, describe
 from stfer.inference.evaluation import predict_shards, training_record
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
 from stfer.training.early_stopping import EarlyStopping
-from stfer.training.fit import HISTORY, Stopped, fit
+from stfer.training.fit import Stopped, fit
 
-FRACTION = re.compile(r"0?\.\d+")
+FRACTION = re.compile(r"0?\.\d+|0")
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,8 @@ def _choose(subjects: Sequence[str], wanted: str, flag: str, seed: int) -> tuple
     if wanted.lower() in ("", "none"):
         return ()
     if FRACTION.fullmatch(wanted):
-        count = max(1, round(float(wanted) * len(subjects)))
+        share = float(wanted)
+        count = max(1, round(share * len(subjects))) if share else 0
         chosen = np.random.default_rng((seed, len(subjects))).choice(len(subjects), count, False)
         return tuple(subjects[index] for index in sorted(chosen))
     return tuple(ascending([_find(subjects, n.strip(), flag) for n in wanted.split(",")]))
@@ -116,6 +115,8 @@ class FinalTraining:
         patience: int,
         modules: Sequence[str] = (),
     ):
+        if parts.validation:  # The epoch is chosen by the loss that its running statistics give.
+            config = dataclasses.replace(config, recompute_statistics=False)
         self.config, self.shards, self.parts, self.out = config, shards, parts, out
         self.patience, self.modules = patience, tuple(modules)
         self.states = out.parent / f".{out.name}.training"
@@ -160,16 +161,20 @@ class FinalTraining:
             last[:] = [progress]
             on_epoch(progress)
 
+        def resumed(fold, progress):
+            stopping.on_resume(fold, progress)
+            last[:] = [progress]
+
         try:
             (fitted,) = fit(
                 stopping, [self.parts.fold], [saved], lambda: stopping.over or should_stop(),
-                watch, checkpoint_seconds,
+                watch, checkpoint_seconds, on_resume=resumed,
             )  # fmt: skip
             last[:] = [fitted.progress]
         except Stopped:
             if not stopping.over:
                 raise
-        variables, self.best_epoch = stopping.weights()
+        variables, self.best_epoch = stopping.weights(last[0].history)
         model = TrainedModel(self._card(), _crossval.build_model(self.plan), variables)
         return model, last[0].history, last[0].seconds
 
@@ -218,42 +223,11 @@ class FinalTraining:
         return predictions, time.monotonic() - began
 
 
-def measured(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any] | None:
-    """The metrics of both votes over predictions; None without any."""
-    if not predictions:
-        return None
-    number = {name: index for index, name in enumerate(classes)}
-    labels = [number[p.label] for p in predictions]
-    subjects = [p.subject for p in predictions]
-    return {
-        vote: metrics.summarise(
-            labels, [number[p.predicted[vote]] for p in predictions], subjects, len(classes)
-        )
-        for vote in VOTES
-    }
-
-
-def prediction_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> str:
-    """`predictions.csv` as a run folder has it: both votes' rows for every sequence."""
-    rows = [
-        (p.sequence, p.subject, p.label, vote, p.predicted[vote], *p.probabilities[vote])
-        for p in predictions
-        for vote in VOTES
-    ]
-    return _csv(("sequence", "subject", "label", "vote", "predicted", *classes), rows)
-
-
 def history_table(history: Sequence[dict[str, float]]) -> str:
     """The losses and accuracies of every epoch; `heldout` is who watched: validation, else held-out subjects."""
-    return _csv(HISTORY, [[row[column] for column in HISTORY] for row in history])
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(
+        HISTORY_COLUMNS, ([row[column] for column in HISTORY_COLUMNS] for row in history)
+    )
 
 
 def _sets(shards: Shards) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import _app
+from experiments import _app, _settings
 
 if TYPE_CHECKING:
     import tqdm
@@ -109,9 +109,8 @@ def train_folds(
     from experiments import _crossval
     from stfer.training import parallel
 
-    resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
     how = parallel.resolve(FLAGS.parallel, many_folds=True)
-    engine = _crossval.build_engine(plan, resident, how)
+    engine = _crossval.build_engine(plan, _settings.resident(), how)
     folds = {fold.held_out: fold for fold in plan.folds}
     failures: list[str] = []
     total = len(pending) * plan.config.epochs

@@ -10,13 +10,15 @@ def import_modules(modules: Sequence[str]) -> None:
     """Import the modules of `--modules`.
 
     Raises:
-        UserError: One of them is not there.
+        UserError: One of them is not there, or raises while it is imported.
     """
     for module in modules:
         try:
             importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise _app.UserError(f"--modules={module} cannot be imported: {error}") from error
+        except Exception as error:  # Whatever the user's own code raises.
+            raise _app.UserError(
+                f"--modules={module} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
 
 
 def check_architecture(name: str, modules: Sequence[str]) -> None:

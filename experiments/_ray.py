@@ -25,9 +25,9 @@ from typing import Any
 
 from absl import flags
 
-from experiments import _app, _crossval
+from experiments import _app, _crossval, _modules, _settings
 from stfer.data import shards as shards_lib
-from stfer.evaluation.results import FoldResult, Prediction
+from stfer.evaluation.records import FoldResult, Prediction
 from stfer.training.config import TrainConfig
 from stfer.training.fit import NonFiniteLossError, Stopped, fit
 
@@ -89,7 +89,7 @@ def options_from_flags() -> RayOptions:
         FLAGS.ray_shared_workdir,
         tuple(FLAGS.modules),
         str(_data.cache_dir()),
-        {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data],
+        _settings.resident(),
         FLAGS.checkpoint_seconds,
     )
 
@@ -216,11 +216,8 @@ def train_fold(job: str, name: str) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1)
 def _prepared(job: str) -> tuple[_crossval.CrossValidation, Any]:
     """The run and its compiled functions, kept for the next fold that the same process gets."""
-    import importlib
-
     settings = json.loads(job)
-    for module in settings["modules"]:
-        importlib.import_module(module)
+    _modules.import_modules(settings["modules"])
     _app.set_up_jax(settings["cache_dir"])
     shards = shards_lib.load_data(settings["data"])
     if shards.checksum != settings["checksum"]:

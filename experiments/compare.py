@@ -17,15 +17,16 @@ from dataclasses import dataclass
 
 from absl import flags
 
-from experiments import _app, _data, loso
+from experiments import _app, _data, _modules, _settings, loso
 from experiments import report as report_command
 
 FLAGS = flags.FLAGS
 FAILED_RUNS = 1
 # Flags that mean the same to every run; what is not given is left to loso's own default.
 PASSED_ON = (
-    *("protocol", "workdir", "modules", "preset", "subjects", "max_folds", "epochs", "batch_size"),
-    *("learning_rate", "precision", "device_data", "checkpoint_seconds", "cache_dir", "parallel"),
+    *("protocol", "workdir", "modules", "preset", "subjects", "max_folds"),
+    *_settings.OVERRIDES,
+    *("device_data", "checkpoint_seconds", "cache_dir", "parallel"),
     *("synthetic_subjects", "synthetic_seed", "workers"),
 )
 
@@ -175,12 +176,9 @@ def check_architectures(names: Sequence[str]) -> list[str]:
     Raises:
         UserError: One is not registered.
     """
-    import importlib
-
     from stfer import models
 
-    for module in FLAGS.modules:
-        importlib.import_module(module)
+    _modules.import_modules(FLAGS.modules)
     unknown = [name for name in names if name not in models.ARCHITECTURES]
     if unknown:
         raise _app.UserError(
@@ -197,16 +195,8 @@ def is_finished(job: Job, shards) -> bool:
     """
     from experiments import _crossval
     from stfer.evaluation import results
-    from stfer.training import config as config_lib
 
-    preset = FLAGS.preset or ("demo" if _data.is_synthetic(job.data) else "paper")
-    overrides = ("epochs", "batch_size", "learning_rate", "precision")
-    config = config_lib.preset(
-        preset,
-        job.architecture,
-        seed=job.seed,
-        **{name: getattr(FLAGS, name) for name in overrides},
-    )
+    config = _settings.config(job.architecture, job.data, job.seed)
     folder = _crossval.run_path(FLAGS.workdir, shards.name, FLAGS.protocol, config)
     if not (folder / "config.json").exists():
         return False

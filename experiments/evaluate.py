@@ -107,8 +107,7 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
 
     import tqdm
 
-    from experiments import _final
-    from experiments.train import print_votes
+    from stfer.evaluation import records
     from stfer.evaluation.results import write_atomically
     from stfer.inference.evaluation import predict_shards
 
@@ -118,9 +117,9 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
     with tqdm.tqdm(total=len(rows), unit="sequence", dynamic_ncols=True) as bar:
         predictions = predict_shards(model, shards, rows, restrict, bar.update)
     seconds = time.monotonic() - began
-    votes = _final.measured(predictions, classes)
+    votes = records.vote_metrics(predictions, classes)
     print(f"\n{len(predictions)} sequences in {seconds:.2f} s, compilation included")
-    print_votes(votes, classes)
+    _app.print_votes(votes, classes)
     result = {
         "format": 1,
         "architecture": model.architecture,
@@ -134,7 +133,7 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    write_atomically(out / "predictions.csv", _final.prediction_table(predictions, classes))
+    write_atomically(out / "predictions.csv", records.prediction_table(predictions, classes))
     _app.print_paths([out / "result.json", out / "predictions.csv"])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from experiments import _app, _data, _launch, _modules
+from experiments import _app, _data, _launch, _modules, _settings
 
 if TYPE_CHECKING:
     from experiments._crossval import CrossValidation
@@ -26,12 +26,7 @@ def define_flags() -> None:
     """Define this command's flags."""
     _data.define_flags()
     flags.DEFINE_string("arch", "early_fusion", "The architecture, such as early_fusion.")
-    flags.DEFINE_list(
-        "modules", [], "Python modules to import first, which register architectures."
-    )
-    flags.DEFINE_enum(
-        "preset", None, ["paper", "demo"], "Settings (demo on synthetic data, else paper)."
-    )
+    _settings.define_flags()
     flags.DEFINE_enum(
         "protocol", "loso", ["loso", "kfold"], "Which subjects are held out together."
     )
@@ -40,23 +35,6 @@ def define_flags() -> None:
         "subjects", None, "Hold out only these subjects (default: every one in turn)."
     )
     flags.DEFINE_integer("max_folds", None, "Stop after this many folds.", lower_bound=1)
-    flags.DEFINE_integer("epochs", None, "Override the preset's epochs.")
-    flags.DEFINE_integer("batch_size", None, "Override the preset's batch size.")
-    flags.DEFINE_float("learning_rate", None, "Override the preset's learning rate.")
-    flags.DEFINE_integer("seed", None, "Override the preset's seed (0).")
-    flags.DEFINE_enum(
-        "precision",
-        None,
-        ["float32", "tensorfloat32", "bfloat16"],
-        "Override the preset's precision.",
-    )
-    flags.DEFINE_enum(
-        "device_data",
-        "auto",
-        ["auto", "resident", "streamed"],
-        "Keep the frames in the device's memory, or stream batches to it.",
-    )
-    flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
     _launch.define_flags()
 
 
@@ -64,10 +42,18 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
     _modules.check_architecture(FLAGS.arch, FLAGS.modules)
+    print_settings()
     _app.set_up_jax(_data.cache_dir())
     plan = plan_from_flags()
     names = select_folds(plan)
     return run(plan, names)
+
+
+def print_settings() -> None:
+    """Print the resolved settings, before the set is made or read."""
+    config = _settings.config(FLAGS.arch, FLAGS.data, FLAGS.seed)
+    where = {"data": FLAGS.data, "protocol": FLAGS.protocol, "workdir": FLAGS.workdir}
+    _app.print_settings("Settings", config.to_dict() | where)
 
 
 def plan_from_flags() -> CrossValidation:
@@ -78,18 +64,8 @@ def plan_from_flags() -> CrossValidation:
 def plan_for(data: str, architecture: str, seed: int | None, shards: Shards) -> CrossValidation:
     """The cross-validation of one architecture on one set (`data` is its flag), other settings from flags."""
     from experiments import _crossval
-    from stfer.training import config as config_lib
 
-    preset = FLAGS.preset or ("demo" if _data.is_synthetic(data) else "paper")
-    config = config_lib.preset(
-        preset,
-        architecture,
-        epochs=FLAGS.epochs,
-        batch_size=FLAGS.batch_size,
-        learning_rate=FLAGS.learning_rate,
-        seed=seed,
-        precision=FLAGS.precision,
-    )
+    config = _settings.config(architecture, data, seed)
     return _crossval.prepare(config, FLAGS.protocol, shards, FLAGS.workdir)
 
 
@@ -176,10 +152,8 @@ def print_plan(plan: CrossValidation, names: list[str], pending: list[str]) -> N
     hardware = _crossval.hardware()
     shards = plan.shards
     _app.print_settings(
-        "Settings",
-        plan.config.to_dict()
-        | {
-            "protocol": plan.protocol,
+        "Run",
+        {
             "data": f"{shards.name}: {len(shards)} sequences, {len(set(shards.subjects))} subjects, "
             f"{len(shards.classes)} classes",
             "folds": f"{len(names)} of {len(plan.folds)}, {len(names) - len(pending)} of them finished",
@@ -204,27 +178,12 @@ def report(plan: CrossValidation, result: dict, failures: list[str]) -> None:
         f"\n{plan.config.architecture} on {plan.shards.name}, {plan.protocol}: "
         f"{result['folds_done']} of {result['folds_total']} folds, {result['sequences']} sequences"
     )
-    for vote, numbers in result["votes"].items():
-        interval = numbers["accuracy_interval"]
-        spread = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        print(
-            f"  accuracy ({vote}) {numbers['accuracy']:.3f}{spread}; chance {result['chance']:.3f}"
-        )
-    if "summed" in result["votes"]:
-        print_confusion(plan.shards.classes, result["votes"]["summed"]["confusion_matrix"])
+    if result["votes"]:
+        _app.print_votes(result["votes"], plan.shards.classes)
     if result["seconds_per_subject"] is not None:
         print(f"  {result['seconds_per_subject']:.1f} s of training a fold")
     for sentence in failures:
         print(f"  failed: {sentence}")
-
-
-def print_confusion(classes, matrix) -> None:
-    """Print a confusion matrix of counts, rows the true class."""
-    width = max(map(len, classes))
-    print("  confusion matrix, summed vote (rows: true class; columns: predicted)")
-    print("  " + " " * width + "".join(f"  {name[:5]:>5}" for name in classes))
-    for name, row in zip(classes, matrix, strict=True):
-        print(f"  {name:<{width}}" + "".join(f"  {count:>5}" for count in row))
 
 
 if __name__ == "__main__":

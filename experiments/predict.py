@@ -94,33 +94,39 @@ def _settings(model, source, sliding, out) -> dict[str, object]:
 
 
 def _predict(model, source, sliding, out, settings) -> int:
+    import shutil
+
     from experiments import _stop
     from stfer.inference import record
     from stfer.inference.stream import CHUNK, Summaries, predict_stream
     from stfer.inference.timeline import Timeline
     from stfer.inference.tracking import FaceTracks
 
-    out.mkdir(parents=True)
+    # Worked on beside its place: what lies under `out` is always a whole result.
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
     chunk = FLAGS.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
     tracks = FaceTracks(model.crop, largest=FLAGS.faces)
     with _stop.stop_requests() as should_stop:
         frames = _limited(source, should_stop)
         results = predict_stream(model, frames, sliding, chunk, tracks)
-        count, unreadable, seconds = _consume(results, out, model, source, summaries, timeline)
+        count, unreadable, seconds = _consume(results, part, model, source, summaries, timeline)
     found = record.summary(summaries, model.classes)
     about = {
         "format": 1,
         "settings": {k: str(v) for k, v in settings.items()},
         "frames_read": count,
     }
-    paths = [record.write_json(out, model.classes, about, found)]
+    paths = [record.write_json(part, model.classes, about, found)]
     title = f"{model.architecture} on {source.name}"
-    paths += [out / record.FRAMES, out / record.CLIPS]
-    paths.append(timeline.draw(out / "timeline.png", source.rate, title))
-    paths += [out / "annotated.mp4"] if (out / "annotated.mp4").exists() else []
+    paths += [part / record.FRAMES, part / record.CLIPS]
+    paths.append(timeline.draw(part / "timeline.png", source.rate, title))
+    paths += [part / "annotated.mp4"] if (part / "annotated.mp4").exists() else []
+    part.rename(out)
     _report(model, sliding, source, found, count, unreadable, seconds)
-    _app.print_paths(paths)
+    _app.print_paths(out / path.name for path in paths)
     return should_stop.exit_code if should_stop() and source.kind != "camera" else 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments import _app, _data
+from experiments import _app, _data, _settings
 
 FLAGS = flags.FLAGS
 
@@ -20,9 +20,7 @@ def define_flags() -> None:
     """Define this command's flags."""
     _data.define_flags()
     flags.DEFINE_string("arch", "late_fusion", "The architecture.")
-    flags.DEFINE_list(
-        "modules", [], "Python modules to import first, which register architectures."
-    )
+    _settings.define_flags()
     flags.DEFINE_string(
         "held_out", "", "Subjects to test on: names, a fraction such as 0.1, or none."
     )
@@ -32,31 +30,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("out", None, "The model folder to make; default: models/ARCH.")
     flags.DEFINE_enum(
-        "preset", None, ["paper", "demo"], "Settings (demo on synthetic data, else paper)."
-    )
-    flags.DEFINE_integer("epochs", None, "Override the preset's epochs.")
-    flags.DEFINE_integer("batch_size", None, "Override the preset's batch size.")
-    flags.DEFINE_float("learning_rate", None, "Override the preset's learning rate.")
-    flags.DEFINE_integer("seed", None, "Override the preset's seed (0).")
-    flags.DEFINE_enum(
-        "precision",
-        None,
-        ["float32", "tensorfloat32", "bfloat16"],
-        "Override the preset's precision.",
-    )
-    flags.DEFINE_enum(
-        "device_data",
-        "auto",
-        ["auto", "resident", "streamed"],
-        "Keep the frames in the device's memory, or stream batches to it.",
-    )
-    flags.DEFINE_enum(
         "parallel",
         "auto",
         ["auto", "batch", "none"],
         "With several devices: split each batch over them (auto), or use one.",
     )
-    flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
 
 
 def main(argv: list[str]) -> int:
@@ -73,27 +51,15 @@ def main(argv: list[str]) -> int:
     from stfer.inference.folder import check_new
 
     check_new(out)
+    config = _settings.config(FLAGS.arch, FLAGS.data, FLAGS.seed)
+    where = {"data": FLAGS.data, "out": out}
+    _app.print_settings("Settings", config.to_dict() | where)
     _app.set_up_jax(_data.cache_dir())
-    config = _config()
     shards = _data.load(FLAGS.data)
     parts = _final.split(shards.subjects, FLAGS.held_out, FLAGS.validation, config.seed)
     training = _final.FinalTraining(config, shards, parts, out, FLAGS.patience, FLAGS.modules)
     _print_plan(training)
     return _run(training)
-
-
-def _config():
-    from stfer.training import config as config_lib
-
-    return config_lib.preset(
-        FLAGS.preset or ("demo" if _data.is_synthetic(FLAGS.data) else "paper"),
-        FLAGS.arch,
-        epochs=FLAGS.epochs,
-        batch_size=FLAGS.batch_size,
-        learning_rate=FLAGS.learning_rate,
-        seed=FLAGS.seed,
-        precision=FLAGS.precision,
-    )
 
 
 def _print_plan(training) -> None:
@@ -110,9 +76,8 @@ def _print_plan(training) -> None:
         if parts.validation
         else "none: the last epoch's weights",
         "hardware": f"{hardware['device']} ({hardware['backend']}, {hardware['cores']} cores)",
-        "out": training.out,
     }
-    _app.print_settings("Settings", training.config.to_dict() | settings)
+    _app.print_settings("Training", settings)
 
 
 def _run(training) -> int:
@@ -143,7 +108,7 @@ def _train(training, should_stop):
     from stfer.training import parallel
 
     epochs = training.config.epochs
-    resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
+    resident = _settings.resident()
     with tqdm.tqdm(total=epochs, unit="epoch", dynamic_ncols=True, desc=FLAGS.arch) as bar:
 
         def on_epoch(progress):
@@ -162,13 +127,14 @@ def _finish(training, model, history, seconds):
     import dataclasses
 
     from experiments import _final
+    from stfer.evaluation import records
 
     classes = training.shards.classes
     predictions, testing = training.test(model)
-    votes = _final.measured(predictions, classes)
+    votes = records.vote_metrics(predictions, classes)
     card = dict(model.card) | {
         "metrics": {
-            "held_out": votes,
+            "held_out": votes or None,
             "sequences": len(predictions),
             "training_seconds": round(seconds, 3),
             "testing_seconds": round(testing, 3),
@@ -177,34 +143,17 @@ def _finish(training, model, history, seconds):
     }
     files = {"history.csv": _final.history_table(history)}
     if predictions:
-        files["predictions.csv"] = _final.prediction_table(predictions, classes)
+        files["predictions.csv"] = records.prediction_table(predictions, classes)
     print(f"\ntrained {len(history)} epochs in {seconds:.1f} s", end="")
     if training.best_epoch:
         print(f"; the weights are epoch {training.best_epoch}'s (smallest validation loss)", end="")
     print()
     if votes:
         print(f"held-out subjects: {len(predictions)} sequences in {testing:.2f} s")
-        print_votes(votes, classes)
+        _app.print_votes(votes, classes)
     else:
         print("no subject was held out, so nothing is known of its accuracy on new people")
     return dataclasses.replace(model, card=card).save(training.out, files)
-
-
-def print_votes(votes, classes) -> None:
-    """Print both votes' accuracy and the summed vote's confusion matrix."""
-    for vote, numbers in votes.items():
-        interval = numbers["accuracy_interval"]
-        spread = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        recall, chance = numbers["unweighted_average_recall"], 1 / len(classes)
-        print(
-            f"  accuracy ({vote}) {numbers['accuracy']:.3f}{spread}; average recall {recall:.3f}; "
-            f"chance {chance:.3f}"
-        )
-    width = max(map(len, classes))
-    print("  confusion matrix, summed vote (rows: true class; columns: predicted)")
-    print("  " + " " * width + "".join(f"  {name[:5]:>5}" for name in classes))
-    for name, row in zip(classes, votes["summed"]["confusion_matrix"], strict=True):
-        print(f"  {name:<{width}}" + "".join(f"  {count:>5}" for count in row))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ id; nothing is matched by order.
 """
 
 import contextlib
-import csv
 import fcntl
 import io
 import json
@@ -17,57 +16,23 @@ import re
 import socket
 import tempfile
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stfer.evaluation import metrics
+from stfer.evaluation.records import (
+    HISTORY_COLUMNS,
+    FoldResult,
+    Prediction,
+    csv_text,
+    prediction_table,
+    vote_metrics,
+)
 
 FORMAT = 1
-VOTES = ("summed", "maximum")
-HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the two votes say of one held-out sequence.
-
-    Attributes:
-        sequence: Its id.
-        subject: Who is seen in it.
-        label: The true class's name.
-        predicted: From vote name to the predicted class's name.
-        probabilities: From vote name to a number a class: the mean clip probability (summed), or the
-            share of clips that voted for it (maximum).
-    """
-
-    sequence: str
-    subject: str
-    label: str
-    predicted: Mapping[str, str]
-    probabilities: Mapping[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """Everything that is kept of a finished fold.
-
-    Attributes:
-        name: The held-out subject, or the held-out group of a k-fold protocol.
-        predictions: One a held-out sequence.
-        history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
-        training_seconds: Time spent on training.
-        testing_seconds: Time spent on classifying the held-out sequences.
-    """
-
-    name: str
-    predictions: Sequence[Prediction]
-    history: Sequence[Mapping[str, float]]
-    training_seconds: float
-    testing_seconds: float
 
 
 class SettingsDifferError(ValueError):
@@ -215,26 +180,24 @@ class RunFolder:
         return result
 
     def _write_tables(self, finished: Sequence[FoldResult], classes: Sequence[str]) -> None:
-        predictions = (
-            (p.sequence, p.subject, p.label, vote, p.predicted[vote], *p.probabilities[vote])
-            for fold in finished
-            for p in fold.predictions
-            for vote in VOTES
-        )
-        header = ("sequence", "subject", "label", "vote", "predicted", *classes)
-        _write_csv(self.path / "predictions.csv", header, predictions)
+        predictions = (p for fold in finished for p in fold.predictions)
         history = (
             (fold.name, *(row[column] for column in HISTORY_COLUMNS))
             for fold in finished
             for row in fold.history
         )
-        _write_csv(self.path / "history.csv", ("subject", *HISTORY_COLUMNS), history)
         timing = (
             (fold.name, fold.training_seconds, fold.testing_seconds, len(fold.predictions))
             for fold in finished
         )
-        header = ("subject", "training_seconds", "testing_seconds", "sequences")
-        _write_csv(self.path / "timing.csv", header, timing)
+        timing_columns = ("subject", "training_seconds", "testing_seconds", "sequences")
+        tables = {
+            "predictions.csv": prediction_table(predictions, classes),
+            "history.csv": csv_text(("subject", *HISTORY_COLUMNS), history),
+            "timing.csv": csv_text(timing_columns, timing),
+        }
+        for name, text in tables.items():
+            write_atomically(self.path / name, text)
 
 
 def pooled_result(
@@ -242,14 +205,6 @@ def pooled_result(
 ) -> dict[str, Any]:
     """The fields of `result.json` that the finished folds decide."""
     predictions = [p for fold in finished for p in fold.predictions]
-    number = {name: index for index, name in enumerate(classes)}
-    votes = {}
-    if predictions:
-        labels = [number[p.label] for p in predictions]
-        subjects = [p.subject for p in predictions]
-        for vote in VOTES:
-            predicted = [number[p.predicted[vote]] for p in predictions]
-            votes[vote] = metrics.summarise(labels, predicted, subjects, len(classes))
     seconds = [fold.training_seconds for fold in finished]
     return {
         "folds_done": len(finished),
@@ -260,7 +215,7 @@ def pooled_result(
         "testing_seconds": float(sum(fold.testing_seconds for fold in finished)),
         "classes": list(classes),
         "chance": 1 / len(classes),
-        "votes": votes,
+        "votes": vote_metrics(predictions, classes),
     }
 
 
@@ -315,14 +270,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomically(file, text.getvalue())
 
 
 def _plain(value: Any) -> Any:

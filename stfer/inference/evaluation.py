@@ -14,7 +14,8 @@ import numpy as np
 from stfer.data import clips as clips_lib
 from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
-from stfer.evaluation.results import VOTES, Prediction
+from stfer.evaluation.records import Prediction
+from stfer.evaluation.voting import VOTES
 from stfer.inference.model import TrainedModel
 
 

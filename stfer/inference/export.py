@@ -3,7 +3,7 @@
     model.stablehlo  the network, for any batch size, for CPU and CUDA: (weights, uint8 clips) -> probabilities
     weights.npz      its weights by name; `numpy.load` reads them without pickle
     model.json       architecture, classes, clips, crop settings
-    run.py           loads and runs the three with jax and numpy alone
+    run.py           loads and runs the three with jax, numpy and flatbuffers (which `jax.export` reads with) alone
 
 The weights are an argument of the exported function, so they lie on disk once.
 """
@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from stfer.inference.features import scale
-from stfer.inference.folder import CARD, PRECISIONS, check_new
+from stfer.inference.folder import CARD, check_new
 from stfer.inference.model import TrainedModel
+from stfer.training.config import PRECISIONS
 
 PLATFORMS = ("cpu", "cuda")
 PROGRAM, WEIGHTS, SCRIPT = "model.stablehlo", "weights.npz", "run.py"
 
-_RUN = '''"""Runs this exported model with jax and numpy alone: python run.py clips.npy
+_RUN = '''"""Runs this exported model with jax, numpy and flatbuffers alone: python run.py clips.npy
 
 clips.npy holds uint8 [clips, {frames}, {size}, {size}, 3]: RGB faces, cut as "crop" in model.json says, with the
 frames that "clips" there names, counted back from the sequence's end. Without a file, one black clip is run.

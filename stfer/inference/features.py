@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from stfer.inference.folder import PRECISIONS
 from stfer.models import RNN, LateFusion, SingleFrame
 from stfer.models.blocks import Architecture, Head, Tower, dense
 from stfer.models.rnn import GRU
+from stfer.training.config import PRECISIONS
 
 LARGEST_BATCH = 32
 

@@ -24,11 +24,11 @@ from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings
 from stfer.evaluation.results import differences, read_json
 from stfer.training.checkpoints import load_weights, save_weights
+from stfer.training.config import PRECISIONS
 
 FORMAT = 1
 CARD = "model.json"
 WEIGHTS = "weights"
-PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
 _FIELDS = {
     "architecture": str,
     "fields": dict,

@@ -28,7 +28,14 @@ NAMES = {
     "rnn": "RNN",
 }
 # What a training result depends on; a name such as `preset` or the number of folds asked for does not change it.
-COMPARED_SETTINGS = ("epochs", "batch_size", "learning_rate", "adam_epsilon", "precision")
+COMPARED_SETTINGS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "adam_epsilon",
+    "precision",
+    "recompute_statistics",
+)
 _RESULT_FIELDS = (
     "architecture",
     "data",
@@ -228,7 +235,10 @@ def find_runs(workdir: str | Path) -> list[Run]:
             f"{workdir} is not a folder; --workdir names the folder of the runs"
         )
     runs = [
-        read_run(path.parent) for path in sorted(workdir.rglob("result.json")) if _has_result(path)
+        read_run(path.parent)
+        for path in sorted(workdir.rglob("result.json"))
+        # Another program's result.json has no config.json of ours beside it.
+        if (path.parent / "config.json").exists() and _has_result(path)
     ]
     if not runs:
         raise FileNotFoundError(

@@ -154,19 +154,25 @@ def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[s
     host = jax.device_get(dict(variables))
     folder = Path(os.path.abspath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-    with (
-        _written(folder),
-        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
-    ):
-        checkpointer.save(
-            folder,
-            args=ocp.args.Composite(
-                weights=ocp.args.StandardSave(host),
-                record=ocp.args.JsonSave(_record(host, identity)),
-            ),
-        )
+    # Beside its place first: what lies there stays until the new one is complete.
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        with (
+            _written(folder),
+            ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+        ):
+            checkpointer.save(
+                fresh,
+                args=ocp.args.Composite(
+                    weights=ocp.args.StandardSave(host),
+                    record=ocp.args.JsonSave(_record(host, identity)),
+                ),
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

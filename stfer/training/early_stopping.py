@@ -4,6 +4,7 @@ The held-out part of the fold given to `fit` holds the validation subjects; the 
 accuracy is reported on are in neither part, so choosing an epoch never sees them.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,27 @@ class EarlyStopping:
         if best == progress.epoch:
             state = self._engine.lane(self._state, 0)
             weights = {"params": state.params, "batch_stats": state.batch_stats}
-            save_weights(self._folder, weights, {"held_out": fold.held_out, "epoch": best})
+            save_weights(self._place(best), weights, {"held_out": fold.held_out, "epoch": best})
+            for other in self._folder.iterdir():  # Only now: a kill leaves the one before it.
+                if other != self._place(best):
+                    shutil.rmtree(other)
         self.over = progress.epoch - best >= self._patience
 
-    def weights(self) -> tuple[dict[str, Any], int]:
-        """The best weights and their epoch."""
-        variables, identity = load_weights(self._folder)
-        return variables, identity["epoch"]
+    def on_resume(self, fold: Fold, progress: Progress) -> None:
+        """Notice that patience had ended already when the training was stopped."""
+        del fold
+        best = best_epoch(progress.history)
+        self.over = best is not None and progress.epoch - best >= self._patience
+
+    def weights(self, history: list[dict[str, float]]) -> tuple[dict[str, Any], int]:
+        """The weights of the best epoch of a history, and that epoch.
+
+        Raises:
+            FileNotFoundError: They are not there.
+        """
+        best = best_epoch(history)
+        variables, _ = load_weights(self._place(best))
+        return variables, best
+
+    def _place(self, epoch: int) -> Path:
+        return self._folder / f"epoch={epoch}"

@@ -18,11 +18,9 @@ from jax import Array
 
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
-from stfer.training.config import TrainConfig
+from stfer.training.config import PRECISIONS, TrainConfig
 from stfer.training.step import Totals, TrainState
 
-# What `float32` means to the matrix units: JAX's own default would be TensorFloat-32 on recent GPUs.
-_MATMUL_PRECISION = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
 _CLASSIFY_BATCH = 32
 
 
@@ -108,11 +106,15 @@ class Engine:
         self._train = jax.jit(
             functools.partial(steps_lib.train_steps, model, optimizer), donate_argnums=0
         )
+        self._forget = jax.jit(steps_lib.forget_statistics, donate_argnums=0)
+        self._gather_statistics = jax.jit(
+            functools.partial(steps_lib.gather_statistics, model), donate_argnums=0
+        )
         self._score = jax.jit(functools.partial(steps_lib.score, model))
         self._classify = jax.jit(functools.partial(steps_lib.classify, model))
 
     def _precision(self):
-        return jax.default_matmul_precision(_MATMUL_PRECISION[self.config.precision])
+        return jax.default_matmul_precision(PRECISIONS[self.config.precision])
 
     def init(self, keys: list[Array]) -> TrainState:
         """Fresh states, one a lane; with one lane the state itself."""
@@ -147,6 +149,18 @@ class Engine:
             if heldout is not None:
                 scored = self._score(state, pool, labels, *heldout)
         return state, [jax.device_get((totals, scored))]
+
+    def forget_statistics(self, state: TrainState) -> TrainState:
+        """See `stfer.training.step.forget_statistics`; `state` is donated."""
+        return self._forget(state)
+
+    def gather_statistics(self, state: TrainState, staged: tuple) -> TrainState:
+        """Run a staged call for its batch statistics alone; `state` is donated."""
+        pool, labels, training, _ = staged
+        if training is None:
+            return state
+        with self._precision():
+            return self._gather_statistics(state, pool, labels, *training)
 
     def lane(self, state: TrainState, lane: int) -> TrainState:
         """The state of one lane."""

@@ -16,12 +16,11 @@ import jax
 import numpy as np
 
 from stfer.evaluation.protocol import Fold
+from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.engine import Call, Engine
 from stfer.training.step import Totals, TrainState
-
-HISTORY = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
 
 
 class Stopped(Exception):
@@ -45,7 +44,7 @@ class Progress:
         epoch: Epochs done.
         step: Steps done of the epoch under way.
         sums: Loss, correct answers and clips of the epoch under way.
-        history: One dict an epoch with the keys of `HISTORY`; epochs count from 1.
+        history: One dict an epoch with the keys of `HISTORY_COLUMNS`; epochs count from 1.
         seconds: Time spent on training, over all sittings.
     """
 
@@ -78,6 +77,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[Fold, Progress], None] = lambda fold, progress: None,
     checkpoint_seconds: float = 60.0,
+    on_resume: Callable[[Fold, Progress], None] = lambda fold, progress: None,
 ) -> list[Fitted]:
     """Train folds side by side on the engine's lanes, from where their checkpoints stand.
 
@@ -88,6 +88,7 @@ def fit(
         should_stop: Asked between calls; True saves every fold and raises `Stopped`.
         on_epoch: Told after each epoch of each fold.
         checkpoint_seconds: A state is saved when this long has passed since the last.
+        on_resume: Told of each fold that goes on from a checkpoint; `should_stop` is asked after that.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -108,6 +109,11 @@ def fit(
     if any(restored):
         lanes = [found[0] if found else lane for found, lane in zip(restored, lanes, strict=True)]
         state = engine.join(lanes)
+        for fold, found, where in zip(folds, restored, progress, strict=True):
+            if found:
+                on_resume(fold, where)
+        if should_stop():
+            raise Stopped
     del lanes, restored
 
     def save(without: Collection[str] = ()) -> None:
@@ -138,10 +144,34 @@ def fit(
             save()
             last_save = time.monotonic()
         last_call = time.monotonic()
+    if engine.config.recompute_statistics:
+        began = time.monotonic()
+        state = _recomputed(engine, folds, state)
+        for where in progress:
+            where.seconds += time.monotonic() - began
     return [
         Fitted(fold, engine.lane(state, lane), where)
         for lane, (fold, where) in enumerate(zip(folds, progress, strict=True))
     ]
+
+
+def _recomputed(engine: Engine, folds: list[Fold], state: TrainState) -> TrainState:
+    """The state with batch statistics of one pass over the training clips with the final weights.
+
+    Stopped in here, a training goes on from its last checkpoint and comes here again with the same weights.
+    """
+    epochs, chunk, shape = engine.config.epochs, engine.steps_per_call, engine.shape
+    plans = [batches.epoch_plan(fold, epochs, engine.config.seed, shape) for fold in folds]
+    held = [batches.heldout_plan(fold, shape) for fold in folds]
+    state = jax.block_until_ready(engine.forget_statistics(state))
+    for start in range(0, shape.steps, chunk):
+        part = slice(start, min(start + chunk, shape.steps))
+        calls = [
+            _call(plan, held_out, part, last=False, done=0, training=True)
+            for plan, held_out in zip(plans, held, strict=True)
+        ]
+        state = engine.gather_statistics(state, engine.stage(calls))
+    return jax.block_until_ready(state)
 
 
 def _absorb(
@@ -179,7 +209,7 @@ def _absorb(
         held_correct / held_count if held_count else float("nan"),
     )
     where.epoch, where.step, where.sums = where.epoch + 1, 0, [0.0, 0.0, 0.0]
-    where.history.append(dict(zip(HISTORY, (where.epoch, *row), strict=True)))
+    where.history.append(dict(zip(HISTORY_COLUMNS, (where.epoch, *row), strict=True)))
     return True
 
 

@@ -148,6 +148,11 @@ class FoldsEngine(_MappedEngine):
         )
         steps = functools.partial(steps_lib.train_steps, model, optimizer)
         self._train = self._map(steps, 0, 3, donate_argnums=0)
+        self._forget = jax.pmap(
+            steps_lib.forget_statistics, AXIS, devices=self._devices, donate_argnums=0
+        )
+        gather = functools.partial(steps_lib.gather_statistics, model)
+        self._gather_statistics = self._map(gather, 0, 3, donate_argnums=0)
         self._score = self._map(functools.partial(steps_lib.score, model), 0, 2)
 
     def init(self, keys: list[Array]) -> TrainState:
@@ -182,6 +187,11 @@ class FoldsEngine(_MappedEngine):
             tuple(Totals(*(part[lane] for part in parts)) for parts in (totals, scored))
             for lane in range(count)
         ]
+
+    def gather_statistics(self, state: TrainState, staged: tuple) -> TrainState:
+        """See `Engine.gather_statistics`."""
+        _, placed = staged
+        return super().gather_statistics(state, placed)
 
     def lane(self, state: TrainState, lane: int) -> TrainState:
         """The state of one lane, on the first device (so that all lanes share one program to classify)."""
@@ -220,10 +230,14 @@ class BatchEngine(_MappedEngine):
             functools.partial(steps_lib.init_state, model, optimizer, self.clips.shape),
             out_shardings=self._everywhere,
         )
-        steps = functools.partial(
-            steps_lib.train_steps, model.clone(axis_name=AXIS), optimizer, axis_name=AXIS
-        )
+        split = model.clone(axis_name=AXIS)
+        steps = functools.partial(steps_lib.train_steps, split, optimizer, axis_name=AXIS)
         self._train = self._map(steps, None, 3, out_axes=None, donate_argnums=0)
+        self._forget = jax.jit(
+            steps_lib.forget_statistics, out_shardings=self._everywhere, donate_argnums=0
+        )
+        gather = functools.partial(steps_lib.gather_statistics, split)
+        self._gather_statistics = self._map(gather, None, 3, out_axes=None, donate_argnums=0)
         self._score = self._map(self._score_all, None, 2, out_axes=None)
 
     def _score_all(self, *arguments: Any) -> Totals:

@@ -6,6 +6,7 @@ compiled program serves folds of every size. Steps without any row are skipped.
 """
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -171,24 +172,80 @@ def train_steps(
         The state after the last step, and each step's totals, float32 [steps].
     """
 
+    def take(state, rows, row_mask):
+        return train_step(model, optimizer, state, pool[rows], labels[rows], row_mask, axis_name)
+
+    return _over_steps(take, Totals.zero(), state, indices, mask, active)
+
+
+def forget_statistics(state: TrainState) -> TrainState:
+    """The state with every running batch statistic at weight 0, so that the next batches alone decide it.
+
+    Statistics that do not count their weight (a module from outside with Flax's own layer) stay as they are.
+    """
+
+    def forget(statistics):
+        if not isinstance(statistics, Mapping):
+            return statistics
+        if "weight" in statistics:
+            return jax.tree.map(jnp.zeros_like, statistics)
+        return {name: forget(part) for name, part in statistics.items()}
+
+    return state.replace(batch_stats=forget(state.batch_stats))
+
+
+def gather_statistics(
+    model: nn.Module,
+    state: TrainState,
+    pool: Array,
+    labels: Array,
+    indices: Array,
+    mask: Array,
+    active: Array,
+) -> TrainState:
+    """Pass batches through the model as in training, but change nothing except the batch statistics.
+
+    Args:
+        model: See `train_step`.
+        state: The state; see `forget_statistics`.
+        pool: See `train_steps`, as are the rest.
+        labels: Not used.
+        indices: int32 [steps, batch].
+        mask: float32 [steps, batch].
+        active: bool [steps].
+    """
+    del labels
+
+    def take(state, rows, row_mask):
+        options = {"mask": row_mask} if takes_mask(model) else {}
+        _, updates = model.apply(
+            {"params": state.params, "batch_stats": state.batch_stats},
+            scale_frames(pool[rows]),
+            train=True,
+            mutable=["batch_stats"],
+            **options,
+        )
+        return state.replace(batch_stats=updates.get("batch_stats", {})), None
+
+    return _over_steps(take, None, state, indices, mask, active)[0]
+
+
+def _over_steps(
+    take: Callable, nothing: Any, state: TrainState, indices: Array, mask: Array, active: Array
+) -> tuple[TrainState, Any]:
+    """`take(state, rows, mask) -> (state, output)` step after step; `nothing` is an inactive step's output."""
+
     def one(state, step):
         rows, row_mask, is_active = step
-
-        def take(state):
-            return train_step(
-                model, optimizer, state, pool[rows], labels[rows], row_mask, axis_name
-            )
-
-        return lax.cond(is_active, take, lambda state: (state, Totals.zero()), state)
+        return lax.cond(is_active, lambda s: take(s, rows, row_mask), lambda s: (s, nothing), state)
 
     if len(indices) > 1:
         return lax.scan(one, state, (indices, mask, active))
-    rows = indices[0]
-    taken = train_step(model, optimizer, state, pool[rows], labels[rows], mask[0], axis_name)
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(active[0], new, old), taken, (state, Totals.zero())
+    taken = take(state, indices[0], mask[0])
+    new, output = jax.tree.map(
+        lambda new, old: jnp.where(active[0], new, old), taken, (state, nothing)
     )
-    return kept[0], jax.tree.map(lambda total: total[None], kept[1])
+    return new, jax.tree.map(lambda leaf: leaf[None], output)
 
 
 def classify(model: nn.Module, state: TrainState, clips: Array) -> Array:

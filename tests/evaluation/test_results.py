@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from stfer.evaluation import results as lib
-from stfer.evaluation.results import FoldResult, Prediction, RunFolder
+from stfer.evaluation.records import FoldResult, Prediction
+from stfer.evaluation.results import RunFolder
 
 CLASSES = ("anger", "fear", "happiness")
 CONFIG = {"settings": {"architecture": "rnn", "epochs": 2}, "data": {"checksum": "ab"}}

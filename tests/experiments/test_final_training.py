@@ -67,3 +67,24 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     )
     assert leaves_equal(straight.variables, resumed.variables)
     assert straight.card["training"] == resumed.card["training"]
+
+
+def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
+    shards = load_shards(write_set(tmp_path / "set"))
+    config = TrainConfig("tiny", epochs=40, batch_size=4, learning_rate=0.3)
+    parts = split(shards.subjects, "S003", "S002", 0)
+
+    def run():
+        training = FinalTraining(config, shards, parts, tmp_path / "model", patience=1)
+        return *training.run(lambda: False, lambda p: None, 1e9, True), training.best_epoch
+
+    model, history, _, best = run()
+    assert best < len(history) < 40  # The last epoch was worse than the best one before it.
+    again, same_history, _, same_best = run()  # As after a kill between the end and the folder.
+    assert (same_best, len(same_history)) == (best, len(history))
+    assert leaves_equal(model.variables, again.variables)
+
+
+def test_a_fraction_of_nothing_holds_out_nobody():
+    for nothing in ("0.0", "0", "none", ""):
+        assert split(["a", "b", "c"], nothing, "", 0).held_out == ()

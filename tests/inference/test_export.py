@@ -17,6 +17,17 @@ ALL = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "
 
 RUNNER = """
 import pathlib, sys
+import importlib.abc
+
+
+class Hidden(importlib.abc.MetaPathFinder):
+    # None of these can be imported here, installed or not.
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("stfer", "flax", "optax", "orbax", "cv2", "absl"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Hidden())
 import jax, jax.export, numpy as np
 folder = pathlib.Path(sys.argv[1])
 exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_bytes()))
@@ -25,13 +36,6 @@ classify = jax.jit(exported.call)
 clips = np.load(folder.parent / "clips.npy")
 for size in (1, 3):
     np.save(folder.parent / f"out{size}.npy", classify(weights, clips[:size]))
-assert "stfer" not in sys.modules and "flax" not in sys.modules
-try:
-    import stfer
-except ModuleNotFoundError:
-    pass
-else:
-    raise SystemExit("stfer can be imported, so this proves nothing")
 """
 
 
@@ -61,8 +65,6 @@ def test_runs_without_the_package_at_any_batch_size(tiny, exported):
     folder, difference = exported
     assert difference < 1e-6
     done = python(folder, "-c", RUNNER, str(folder))
-    if "stfer can be imported" in done.stderr:
-        pytest.skip("stfer is installed in this interpreter")
     assert done.returncode == 0, done.stderr
     clips = np.load(folder.parent / "clips.npy")
     for size in (1, 3):

@@ -127,7 +127,7 @@ def test_wrong_clips_are_refused(architecture):
 
 def test_initial_values_are_keras_s(architecture, tiny):
     case = tiny(architecture)
-    variables = jax.jit(case.model.init)(jax.random.key(3), case.clips[:1])
+    variables = jax.jit(case.model.init, compiler_options=QUICK)(jax.random.key(3), case.clips[:1])
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         kind = path[-1].key
         if kind == "kernel":

@@ -30,7 +30,7 @@ class Tiny:
             np.float32
         )
         initial = create_model(name, **TINY)  # axis_name is bound only inside a mapped function
-        variables = jax.jit(initial.init)(jax.random.key(1), self.clips[:1])
+        variables = jax.jit(initial.init, compiler_options=QUICK)(jax.random.key(1), self.clips[:1])
         self.params, self.batch_stats = (
             jax.tree.map(
                 lambda leaf: (

@@ -1,5 +1,8 @@
 """Training a fold: resumed to the bit, compiled once, streamed as resident, stopped on a bad loss."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
@@ -36,7 +39,8 @@ def engine_for(data, config=CONFIG, **options):
 
 @pytest.fixture(scope="module", params=[1, 2, None], ids="steps_per_call={}".format)
 def engine(request, data):
-    return engine_for(data, steps_per_call=request.param)
+    config = dataclasses.replace(CONFIG, recompute_statistics=request.param == 2)
+    return engine_for(data, config, steps_per_call=request.param)
 
 
 def train(engine, fold, folder, **options):
@@ -91,6 +95,30 @@ def test_a_stopped_training_goes_on_to_the_same_bits(data, tmp_path, engine, sto
 
 def _calls(engine):
     return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
+
+
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
+def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_weights(
+    data, tmp_path, resident
+):
+    clips, (fold, *_) = data
+    running = dataclasses.replace(CONFIG, batch_size=len(fold.train))  # One step an epoch.
+    recomputed = dataclasses.replace(running, recompute_statistics=True)
+    a = train(engine_for(data, running, resident=resident), fold, tmp_path / "a")
+    b = train(engine_for(data, recomputed, resident=resident), fold, tmp_path / "b")
+    assert tiny.leaves_equal((a.state.params, a.state.step), (b.state.params, b.state.step))
+    assert a.progress.history == b.progress.history
+    frames = np.moveaxis(clips.gather(fold.train) / np.float32(255), 1, 3)
+    conv = b.state.params["conv"]
+    features = jax.lax.conv_general_dilated(
+        frames.reshape(*frames.shape[:3], -1), conv["kernel"], (4, 4), "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    features = np.maximum(np.asarray(features) + np.asarray(conv["bias"]), 0).reshape(-1, 8)
+    found = b.state.batch_stats["bn"]
+    np.testing.assert_allclose(found["mean"], features.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["var"], features.var(0), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(a.state.batch_stats["bn"]["mean"], features.mean(0), rtol=1e-3)
 
 
 def test_streamed_batches_give_the_resident_result(data, tmp_path):

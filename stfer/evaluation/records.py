@@ -1,0 +1,92 @@
+"""What is kept of a tested sequence and of a finished fold, and the tables and metrics pooled from them."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stfer.evaluation import metrics
+from stfer.evaluation.voting import VOTES
+
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the two votes say of one held-out sequence.
+
+    Attributes:
+        sequence: Its id.
+        subject: Who is seen in it.
+        label: The true class's name.
+        predicted: From vote name to the predicted class's name.
+        probabilities: From vote name to a number a class: the mean clip probability (summed), or the
+            share of clips that voted for it (maximum).
+    """
+
+    sequence: str
+    subject: str
+    label: str
+    predicted: Mapping[str, str]
+    probabilities: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """Everything that is kept of a finished fold.
+
+    Attributes:
+        name: The held-out subject, or the held-out group of a k-fold protocol.
+        predictions: One a held-out sequence.
+        history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
+        training_seconds: Time spent on training.
+        testing_seconds: Time spent on classifying the held-out sequences.
+    """
+
+    name: str
+    predictions: Sequence[Prediction]
+    history: Sequence[Mapping[str, float]]
+    training_seconds: float
+    testing_seconds: float
+
+
+def vote_metrics(
+    predictions: Sequence[Prediction], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """`stfer.evaluation.metrics.summarise` of each vote over pooled predictions; empty without any.
+
+    Args:
+        predictions: Of all folds together.
+        classes: Class names in label order.
+    """
+    if not predictions:
+        return {}
+    number = {name: index for index, name in enumerate(classes)}
+    labels = [number[p.label] for p in predictions]
+    subjects = [p.subject for p in predictions]
+    return {
+        vote: metrics.summarise(
+            labels, [number[p.predicted[vote]] for p in predictions], subjects, len(classes)
+        )
+        for vote in VOTES
+    }
+
+
+def prediction_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> str:
+    """`predictions.csv`: a row for each sequence and vote."""
+    rows = (
+        (p.sequence, p.subject, p.label, vote, p.predicted[vote], *p.probabilities[vote])
+        for p in predictions
+        for vote in VOTES
+    )
+    return csv_text(("sequence", "subject", "label", "vote", "predicted", *classes), rows)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file's text."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

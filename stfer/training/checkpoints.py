@@ -156,7 +156,7 @@ def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[s
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place first: what lies there stays until the new one is complete.
     fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    _remove_all(fresh)
     try:
         with (
             _written(folder),
@@ -172,7 +172,13 @@ def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[s
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(fresh, folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _remove_all(fresh)
+
+
+def _remove_all(fresh: Path) -> None:
+    """Remove a folder being written, and what Orbax leaves beside it when it is killed."""
+    for left in fresh.parent.glob(f"{fresh.name}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

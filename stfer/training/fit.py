@@ -45,7 +45,8 @@ class Progress:
         step: Steps done of the epoch under way.
         sums: Loss, correct answers and clips of the epoch under way.
         history: One dict an epoch with the keys of `HISTORY_COLUMNS`; epochs count from 1.
-        seconds: Time spent on training, over all sittings.
+        seconds: Time spent on training, over all sittings; folds side by side share it equally, so that the
+            sum over folds is the time that they took.
     """
 
     epoch: int = 0
@@ -126,9 +127,11 @@ def fit(
         state, results = engine.train(state, staged)
         now = time.monotonic()
         failed: list[NonFiniteLossError] = []
+        training = [w.epoch < engine.config.epochs and w.step < stop for w in progress]
+        share = (now - last_call) / max(1, sum(training))
         for fold, where, call, result in zip(folds, progress, calls, results, strict=True):
             if where.epoch < engine.config.epochs and where.step < stop:
-                where.seconds += now - last_call
+                where.seconds += share
                 try:
                     if _absorb(engine, fold, where, stop, call, *result):
                         on_epoch(fold, where)
@@ -148,7 +151,7 @@ def fit(
         began = time.monotonic()
         state = _recomputed(engine, folds, state)
         for where in progress:
-            where.seconds += time.monotonic() - began
+            where.seconds += (time.monotonic() - began) / len(folds)
     return [
         Fitted(fold, engine.lane(state, lane), where)
         for lane, (fold, where) in enumerate(zip(folds, progress, strict=True))

@@ -71,7 +71,7 @@ def first_fold_stays(workdir, half):
 
 
 @pytest.mark.parametrize(
-    ("limit", "what"), [(8_000, "a result"), (300, "the settings")], ids=["result", "settings"]
+    ("limit", "what"), [(8_000, "a result"), (900, "the settings")], ids=["result", "settings"]
 )
 def test_a_full_disk_is_one_sentence_and_loses_nothing(server, flags, half, tmp_path, limit, what):
     """No file can grow beyond the limit, as where the disk is full; then there is room again."""

@@ -58,7 +58,7 @@ def saving(folder):
 def writing_result(folder):
     """Whether a finished fold's weights, its record or the tables are being written."""
     return [
-        *folder.glob("folds/*/checkpoint*tmp*"),
+        *folder.glob("folds/*/.checkpoint.new*"),
         *folder.glob("folds/*/.fold.json*"),
         *folder.glob(".*.csv.*"),
         *folder.glob(".result.json*"),

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from experiments._memory import keep_freed_memory
+
 FLAGS = flags.FLAGS
 FAILED = 1
 USAGE_ERROR = 2
@@ -34,6 +36,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
     Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
     `--debug` lets the traceback through.
     """
+    keep_freed_memory()  # Before JAX starts its threads.
     define_flags()
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 

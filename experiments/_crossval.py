@@ -173,7 +173,9 @@ def weights(fitted: Fitted) -> dict[str, Any]:
 def evaluate(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResult:
     """Classify a fold's held-out sequences and vote."""
     began = time.monotonic()
-    predictions = [predict(plan, engine, fitted, int(row)) for row in fitted.fold.test]
+    rows = [int(row) for row in fitted.fold.test]
+    found = engine.classify_groups(fitted.state, (evaluation_clips(plan, row) for row in rows))
+    predictions = [predicted(plan, fitted, *pair) for pair in zip(rows, found, strict=True)]
     return FoldResult(
         fitted.fold.held_out,
         predictions,
@@ -194,12 +196,18 @@ def keep(
     saved.discard_training()
 
 
-def predict(plan: CrossValidation, engine: Engine, fitted: Fitted, row: int) -> Prediction:
-    """Both votes over the evaluation clips of one sequence (paper VI-B, Figure 16)."""
+def evaluation_clips(plan: CrossValidation, row: int) -> np.ndarray:
+    """The evaluation clips of one sequence, uint8 [clips, time, height, width, channel] (paper VI-B)."""
     shards = plan.shards
     frames = shards.frames(row)
-    places = clips_lib.evaluation_clips(plan.rule, len(frames), shards.ids[row])
-    probabilities = engine.classify(fitted.state, frames[places])
+    return frames[clips_lib.evaluation_clips(plan.rule, len(frames), shards.ids[row])]
+
+
+def predicted(
+    plan: CrossValidation, fitted: Fitted, row: int, probabilities: np.ndarray
+) -> Prediction:
+    """Both votes over the probabilities [clips, classes] of one sequence (paper VI-B, Figure 16)."""
+    shards = plan.shards
     if not np.isfinite(probabilities).all():
         name, rate = fitted.fold.held_out, plan.config.learning_rate
         raise NonFiniteLossError(

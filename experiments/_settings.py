@@ -46,7 +46,7 @@ def define_flags() -> None:
         ["auto", "resident", "streamed"],
         "Keep the frames in the device's memory, or stream batches to it.",
     )
-    flags.DEFINE_float("checkpoint_seconds", 60.0, "Save a state this often.", lower_bound=0.0)
+    flags.DEFINE_float("checkpoint_seconds", 120.0, "Save a state this often.", lower_bound=0.0)
 
 
 def resident() -> bool | None:

@@ -4,7 +4,7 @@
 
 Every contender lives in a process of its own and they take turns, so that a busy machine slows all of them alike. A
 peer whose library is not installed is named and left out; --torch_python and --keras_python point to interpreters that
-have it. "loop" is a training step inside several in a row, which for ours is one compiled call, as an epoch is.
+have it. "loop" is a training step inside several in a row.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class TrainConfig:
 
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
-    "demo": {"epochs": 14, "batch_size": 8, "learning_rate": 1e-4, "recompute_statistics": True},
+    "demo": {"epochs": 12, "batch_size": 7, "learning_rate": 1e-4, "recompute_statistics": True},
 }
 
 

@@ -8,7 +8,8 @@ that the host's part does not show, and a stop request is heard between steps.
 """
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import jax
@@ -22,6 +23,7 @@ from stfer.training.config import PRECISIONS, TrainConfig
 from stfer.training.step import Totals, TrainState
 
 _CLASSIFY_BATCH = 32
+_LEAST_CLASSIFY_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class Engine:
         self.resident = _fits(clips.nbytes) if resident is None else resident
         # A streamed chunk is sent to the device anew, so it stays small.
         self.steps_per_call = steps_per_call or (1 if on_cpu or not self.resident else shape.steps)
+        # Padding costs time on a CPU, and next to none on a GPU.
+        fitting = max(_LEAST_CLASSIFY_BATCH, shape.heldout) if on_cpu else _CLASSIFY_BATCH
+        self._classify_batch = min(fitting, _CLASSIFY_BATCH)
         self._model = model
         self._optimizer = steps_lib.make_optimizer(config)
         self._pool: tuple[Array, Array] | None = None
@@ -173,18 +178,29 @@ class Engine:
         return jax.device_put(state)
 
     def classify(self, state: TrainState, clips: np.ndarray) -> np.ndarray:
-        """Class probabilities of uint8 clips [n, time, height, width, channel]: float32 [n, classes].
+        """Class probabilities of uint8 clips [n, time, height, width, channel]: float32 [n, classes]."""
+        return self.classify_groups(state, [clips])[0]
 
-        Works through batches of one size, so that any number of clips uses one compiled program.
+    def classify_groups(self, state: TrainState, groups: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """`classify` for several groups of clips, such as the evaluation clips of each sequence.
+
+        Works through batches of one size, filled across groups, so that any number of clips uses one
+        compiled program; groups are drawn as they are needed.
         """
-        parts = []
-        for start in range(0, len(clips), _CLASSIFY_BATCH):
-            part = clips[start : start + _CLASSIFY_BATCH]
-            padding = [(0, _CLASSIFY_BATCH - len(part))] + [(0, 0)] * (clips.ndim - 1)
+        counts = []
+
+        def clips():
+            for group in groups:
+                counts.append(len(group))
+                yield from group
+
+        size, parts = self._classify_batch, []
+        for batch in itertools.batched(clips(), size):
+            padding = [(0, size - len(batch))] + [(0, 0)] * batch[0].ndim
             with self._precision():
-                probabilities = self._classify(state, np.pad(part, padding))
-            parts.append(np.asarray(probabilities)[: len(part)])
-        return np.concatenate(parts)
+                probabilities = self._classify(state, np.pad(np.stack(batch), padding))
+            parts.append(np.asarray(probabilities)[: len(batch)])
+        return np.split(np.concatenate(parts), np.cumsum(counts)[:-1])
 
     def _resident_pool(self) -> tuple[Array, Array]:
         if self._pool is None:

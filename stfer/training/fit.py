@@ -77,7 +77,7 @@ def fit(
     checkpoints: list[FoldCheckpoints],
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[Fold, Progress], None] = lambda fold, progress: None,
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float = 120.0,
     on_resume: Callable[[Fold, Progress], None] = lambda fold, progress: None,
 ) -> list[Fitted]:
     """Train folds side by side on the engine's lanes, from where their checkpoints stand.
@@ -163,8 +163,9 @@ def _recomputed(engine: Engine, folds: list[Fold], state: TrainState) -> TrainSt
 
     Stopped in here, a training goes on from its last checkpoint and comes here again with the same weights.
     """
-    epochs, chunk, shape = engine.config.epochs, engine.steps_per_call, engine.shape
-    plans = [batches.epoch_plan(fold, epochs, engine.config.seed, shape) for fold in folds]
+    epochs, seed = engine.config.epochs, engine.config.seed
+    chunk, shape = engine.steps_per_call, engine.shape
+    plans = [batches.statistics_plan(fold, epochs, seed, shape) for fold in folds]
     held = [batches.heldout_plan(fold, shape) for fold in folds]
     state = jax.block_until_ready(engine.forget_statistics(state))
     for start in range(0, shape.steps, chunk):

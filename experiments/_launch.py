@@ -115,7 +115,8 @@ def train_folds(
     failures: list[str] = []
     total = len(pending) * plan.config.epochs
     with tqdm.tqdm(total=total, unit="epoch", mininterval=0.5, dynamic_ncols=True) as bar:
-        report = _Report(bar, plan.config.epochs, len(plan.folds) - len(pending), len(plan.folds))
+        done = len(plan.folds) - len(pending)
+        report = _Report(bar, engine, plan.config.epochs, done, len(plan.folds))
         for start in range(0, len(pending), engine.lanes):
             with contextlib.ExitStack() as held:
                 names = _held_here(plan, pending[start : start + engine.lanes], held)
@@ -185,8 +186,9 @@ def failure(plan: CrossValidation, error) -> str:
 class _Report:
     """Shows on a progress bar where the folds under way stand."""
 
-    def __init__(self, bar: tqdm.tqdm, epochs: int, done: int, total: int):
+    def __init__(self, bar: tqdm.tqdm, engine: Engine, epochs: int, done: int, total: int):
         self._bar = bar
+        self._engine = engine
         self._epochs = epochs
         self._done = done
         self._total = total
@@ -194,6 +196,9 @@ class _Report:
 
     def epoch(self, fold: Fold, progress: Progress) -> None:
         """A fold has ended an epoch."""
+        if not self._reached:
+            seconds = self._engine.first_call_seconds
+            self._bar.write(f"first result after {seconds:.1f} s, compilation included")
         loss = progress.history[-1]["train_loss"]
         self._bar.set_description_str(
             f"{self._done} of {self._total} folds (held out {fold.held_out})", refresh=False

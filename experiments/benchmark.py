@@ -31,8 +31,8 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "what",
         "training",
-        ["training", "generation", "prediction"],
-        "What to measure: networks, frames made, or videos classified end to end.",
+        ["training", "layers", "generation", "prediction"],
+        "What to measure: networks, single layers, frames made, or videos classified end to end.",
     )
     flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
@@ -268,6 +268,11 @@ def main(argv: list[str]) -> None:
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
         results["generation"] = generation()
+    elif FLAGS.what == "layers":
+        from experiments import benchmark_layers
+
+        results["layers"] = benchmark_layers.measure(FLAGS.batch_size, FLAGS.size)
+        benchmark_layers.print_rows(results["layers"])
     elif FLAGS.what == "prediction":
         from experiments import benchmark_prediction
 

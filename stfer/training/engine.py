@@ -78,6 +78,7 @@ class Engine:
     """
 
     lanes = 1
+    first_call_seconds: float | None = None  # Of the first training call, compilation included.
 
     def __init__(
         self,

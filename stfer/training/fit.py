@@ -126,6 +126,8 @@ def fit(
     for stop, calls, staged in _staged(engine, folds, progress):
         state, results = engine.train(state, staged)
         now = time.monotonic()
+        if engine.first_call_seconds is None:
+            engine.first_call_seconds = now - last_call
         failed: list[NonFiniteLossError] = []
         training = [w.epoch < engine.config.epochs and w.step < stop for w in progress]
         share = (now - last_call) / max(1, sum(training))

@@ -36,7 +36,6 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
     Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
     `--debug` lets the traceback through.
     """
-    keep_freed_memory()  # Before JAX starts its threads.
     define_flags()
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
@@ -143,11 +142,12 @@ def print_paths(paths: Iterable[str | Path]) -> None:
 
 
 def set_up_jax(cache_dir: str | Path, compilation_cache: bool = True) -> None:
-    """Configure JAX for a command: the persistent compilation cache under `cache_dir/xla`.
+    """Configure JAX and its memory for a command: the persistent compilation cache under `cache_dir/xla`.
 
     A user's own $JAX_COMPILATION_CACHE_DIR stays as it is.
     Call before the first computation. Compiled programs are keyed by JAX version, backend and program.
     """
+    keep_freed_memory()
     import jax
 
     if compilation_cache and not jax.config.jax_compilation_cache_dir:

@@ -23,7 +23,11 @@ def define_flags() -> None:
         "The set: 'synthetic' (made on first use), a shard folder that experiments.preprocess wrote, "
         "or several folders separated by commas.",
     )
-    flags.DEFINE_string("cache_dir", None, "Folder for generated sets and compiled programs.")
+    flags.DEFINE_string(
+        "cache_dir",
+        None,
+        "Folder for generated sets, and for compiled programs unless $JAX_COMPILATION_CACHE_DIR names one.",
+    )
     flags.DEFINE_integer(
         "synthetic_subjects", 8, "Subjects of the synthetic set.", lower_bound=2, upper_bound=999
     )

@@ -24,7 +24,7 @@ from stfer.training.config import TrainConfig
 from stfer.training.early_stopping import EarlyStopping
 from stfer.training.fit import Stopped, fit
 
-FRACTION = re.compile(r"0?\.\d+|0")
+FRACTION = re.compile(r"0?\.\d+")
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,6 @@ class FinalTraining:
         patience: int,
         modules: Sequence[str] = (),
     ):
-        if parts.validation:  # The epoch is chosen by the loss that its running statistics give.
-            config = dataclasses.replace(config, recompute_statistics=False)
         self.config, self.shards, self.parts, self.out = config, shards, parts, out
         self.patience, self.modules = patience, tuple(modules)
         self.states = out.parent / f".{out.name}.training"
@@ -168,7 +166,7 @@ class FinalTraining:
         try:
             (fitted,) = fit(
                 stopping, [self.parts.fold], [saved], lambda: stopping.over or should_stop(),
-                watch, checkpoint_seconds, on_resume=resumed,
+                watch, checkpoint_seconds, resumed, stopping.on_save,
             )  # fmt: skip
             last[:] = [fitted.progress]
         except Stopped:

@@ -164,7 +164,9 @@ def _train_group(
         saved = [_crossval.checkpoints(plan, fold) for fold in group]
         fitted: list[Fitted] = []
         try:
-            fitted = fit(engine, group, saved, stop_or_gone, report.epoch, FLAGS.checkpoint_seconds)
+            fitted = fit(
+                engine, group, saved, stop_or_gone, report.epoch, FLAGS.checkpoint_seconds, report.resume
+            )  # fmt: skip
         except NonFiniteLossError as error:
             failures.append(failure(plan, error))
             group = [fold for fold in group if fold.held_out != error.fold]
@@ -189,6 +191,7 @@ class _Report:
     def __init__(self, bar: tqdm.tqdm, engine: Engine, epochs: int, done: int, total: int):
         self._bar = bar
         self._engine = engine
+        self._said_first = False
         self._epochs = epochs
         self._done = done
         self._total = total
@@ -196,9 +199,10 @@ class _Report:
 
     def epoch(self, fold: Fold, progress: Progress) -> None:
         """A fold has ended an epoch."""
-        if not self._reached:
+        if not self._said_first:
+            self._said_first = True
             seconds = self._engine.first_call_seconds
-            self._bar.write(f"first result after {seconds:.1f} s, compilation included")
+            self._bar.write(f"the first training call took {seconds:.1f} s, compilation included")
         loss = progress.history[-1]["train_loss"]
         self._bar.set_description_str(
             f"{self._done} of {self._total} folds (held out {fold.held_out})", refresh=False
@@ -206,6 +210,10 @@ class _Report:
         self._bar.set_postfix_str(
             f"epoch {progress.epoch}/{self._epochs}, loss {loss:.3f}", refresh=False
         )
+        self._reach(fold.held_out, progress.epoch)
+
+    def resume(self, fold: Fold, progress: Progress) -> None:
+        """A fold goes on from a checkpoint."""
         self._reach(fold.held_out, progress.epoch)
 
     def end(self, names: list[str]) -> None:

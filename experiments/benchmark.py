@@ -269,9 +269,16 @@ def main(argv: list[str]) -> None:
     if FLAGS.what == "generation":
         results["generation"] = generation()
     elif FLAGS.what == "layers":
+        import jax
+
         from experiments import benchmark_layers
 
-        results["layers"] = benchmark_layers.measure(FLAGS.batch_size, FLAGS.size)
+        if FLAGS.precision != "float32":
+            raise _app.UserError("--what=layers measures float32 only: leave --precision out")
+        with jax.default_matmul_precision("highest"):
+            results["layers"] = benchmark_layers.measure(
+                FLAGS.batch_size, FLAGS.size, FLAGS.repeats
+            )
         benchmark_layers.print_rows(results["layers"])
     elif FLAGS.what == "prediction":
         from experiments import benchmark_prediction

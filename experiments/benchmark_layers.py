@@ -15,8 +15,6 @@ from stfer.models.convolution import convolve, plain_convolve
 from stfer.models.normalization import BatchNorm
 from stfer.models.pooling import max_pool, plain_max_pool
 
-REPEATS = 7
-
 
 def _normalize(x: jax.Array) -> jax.Array:
     layer = BatchNorm()
@@ -60,19 +58,19 @@ def layers(batch: int, size: int) -> list[tuple[str, Callable, Callable | None, 
     return found
 
 
-def seconds(function: Callable, arguments: list[jax.Array]) -> float:
+def seconds(function: Callable, arguments: list[jax.Array], repeats: int) -> float:
     """Median time of a compiled call."""
     compiled = jax.jit(function)
     jax.block_until_ready(compiled(*arguments))
     taken = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         jax.block_until_ready(compiled(*arguments))
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
 
 
-def measure(batch: int, size: int) -> list[dict]:
+def measure(batch: int, size: int, repeats: int) -> list[dict]:
     """Seconds of each layer forward, and forward with all its gradients (the first layer's by its kernel only)."""
     random, rows = np.random.default_rng(0), []
     for name, ours, plain, shapes in layers(batch, size):
@@ -83,8 +81,10 @@ def measure(batch: int, size: int) -> list[dict]:
             if function is not None:
                 # Squares, so that the gradient that comes back is no constant.
                 total = lambda *a, f=function: jnp.square(f(*a)).sum()  # noqa: E731
-                row[form] = seconds(function, arguments)
-                row[f"{form}_gradients"] = seconds(jax.value_and_grad(total, wanted), arguments)
+                row[form] = seconds(function, arguments, repeats)
+                row[f"{form}_gradients"] = seconds(
+                    jax.value_and_grad(total, wanted), arguments, repeats
+                )
         rows.append(row)
     return rows
 

@@ -94,18 +94,27 @@ def _settings(model, source, sliding, out) -> dict[str, object]:
 
 
 def _predict(model, source, sliding, out, settings) -> int:
+    import os
     import shutil
 
+    # Worked on beside its place: what lies under `out` is always a whole result.
+    part = out.with_name(f".{out.name}.part-{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        return _predict_into(part, model, source, sliding, out, settings)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _predict_into(part, model, source, sliding, out, settings) -> int:
+    """Work in `part`, which becomes `out` when all of it is there."""
     from experiments import _stop
     from stfer.inference import record
+    from stfer.inference.folder import check_new
     from stfer.inference.stream import CHUNK, Summaries, predict_stream
     from stfer.inference.timeline import Timeline
     from stfer.inference.tracking import FaceTracks
 
-    # Worked on beside its place: what lies under `out` is always a whole result.
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
     chunk = FLAGS.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
     tracks = FaceTracks(model.crop, largest=FLAGS.faces)
@@ -124,6 +133,7 @@ def _predict(model, source, sliding, out, settings) -> int:
     paths += [part / record.FRAMES, part / record.CLIPS]
     paths.append(timeline.draw(part / "timeline.png", source.rate, title))
     paths += [part / "annotated.mp4"] if (part / "annotated.mp4").exists() else []
+    check_new(out)
     part.rename(out)
     _report(model, sliding, source, found, count, unreadable, seconds)
     _app.print_paths(out / path.name for path in paths)

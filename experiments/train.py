@@ -40,6 +40,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
+    import dataclasses
     import os
     from pathlib import Path
 
@@ -52,6 +53,12 @@ def main(argv: list[str]) -> int:
 
     check_new(out)
     config = _settings.config(FLAGS.arch, FLAGS.data, FLAGS.seed)
+    if FLAGS.validation:  # The epoch is chosen by the loss that its running statistics give.
+        if FLAGS.recompute_statistics:
+            raise _app.UserError(
+                "--recompute_statistics cannot go with --validation: the epoch is chosen by the running statistics"
+            )
+        config = dataclasses.replace(config, recompute_statistics=False)
     where = {"data": FLAGS.data, "out": out}
     _app.print_settings("Settings", config.to_dict() | where)
     _app.set_up_jax(_data.cache_dir())

@@ -7,11 +7,12 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+if "STFER_TESTS_XLA" not in os.environ:
     # All processes of one test run compile a program once; the next run begins with none.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
+    atexit.register(shutil.rmtree, os.environ["STFER_TESTS_XLA"], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["STFER_TESTS_XLA"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 import pytest

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stfer.evaluation.protocol import PROTOCOLS
+from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.evaluation.voting import VOTES
 
 # The paper's order (Table I); architectures from outside come after, by name.
@@ -123,14 +124,7 @@ class Run:
         """`history.csv`: a row for each fold (in `subject`) and epoch."""
         return _read_csv(
             self.folder / "history.csv",
-            (
-                "subject",
-                "epoch",
-                "train_loss",
-                "train_accuracy",
-                "heldout_loss",
-                "heldout_accuracy",
-            ),
+            ("subject", *HISTORY_COLUMNS),
         )
 
     def of_vote(self, vote: str) -> pd.DataFrame:
@@ -237,8 +231,9 @@ def find_runs(workdir: str | Path) -> list[Run]:
     runs = [
         read_run(path.parent)
         for path in sorted(workdir.rglob("result.json"))
-        # Another program's result.json has no config.json of ours beside it.
-        if (path.parent / "config.json").exists() and _has_result(path)
+        # Another program's result.json has nothing of a run beside it.
+        if any((path.parent / name).exists() for name in ("config.json", "folds"))
+        and _has_result(path)
     ]
     if not runs:
         raise FileNotFoundError(

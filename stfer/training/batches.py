@@ -59,27 +59,13 @@ def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndar
         indices: int32 [steps, batch], rows of the set; padding repeats row 0 of the fold.
         mask: float32 [steps, batch], 1 for a row of data.
     """
-    return _padded(_order(fold, epoch, seed), (shape.steps, shape.batch))
-
-
-def statistics_plan(
-    fold: Fold, epoch: int, seed: int, shape: Shape
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return batches as `epoch_plan`, but of (almost) one size: each one's statistics count alike."""
-    rows = _order(fold, epoch, seed)
-    parts = np.array_split(rows, -(-len(rows) // shape.batch))
-    parts += [rows[:0]] * (shape.steps - len(parts))
-    indices, mask = zip(*(_padded(part, (shape.batch,)) for part in parts), strict=True)
-    return np.stack(indices), np.stack(mask)
+    order = np.random.default_rng((seed, fold_code(fold.held_out), epoch)).permutation(fold.train)
+    return _padded(order, (shape.steps, shape.batch))
 
 
 def heldout_plan(fold: Fold, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Return the held-out rows, int32 [heldout], and their mask, float32 [heldout]."""
     return _padded(fold.test, (shape.heldout,))
-
-
-def _order(fold: Fold, epoch: int, seed: int) -> np.ndarray:
-    return np.random.default_rng((seed, fold_code(fold.held_out), epoch)).permutation(fold.train)
 
 
 def _padded(rows: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

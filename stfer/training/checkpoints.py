@@ -146,7 +146,7 @@ class FoldCheckpoints:
 
 
 def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Write `{"params": ..., "batch_stats": ...}` and what they belong to, atomically.
+    """Write `{"params": ..., "batch_stats": ...}` and what they belong to: there whole, or not at all.
 
     Raises:
         OSError: The file system refused; nothing is left half-written under that name.
@@ -169,7 +169,8 @@ def save_weights(folder: Path, variables: Mapping[str, Any], identity: Mapping[s
                     record=ocp.args.JsonSave(_record(host, identity)),
                 ),
             )
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                os.rename(folder, folder.with_name(f"{fresh.name}.old"))
             os.rename(fresh, folder)
     finally:
         _remove_all(fresh)

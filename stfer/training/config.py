@@ -24,9 +24,10 @@ class TrainConfig:
         seed: Seed of every random stream (with the fold's name and the epoch, nothing else).
         precision: "float32", "tensorfloat32" (products only, on GPUs that have it) or "bfloat16"
             (compute; parameters and logits stay float32).
-        recompute_statistics: After the last epoch, average the batch statistics anew over one pass
+        recompute_statistics: After the last epoch, compute the batch statistics anew over one pass
             through the training clips with the final weights (Wu & Johnson 2021, "Rethinking 'Batch' in
             BatchNorm", section 3), instead of using the running ones, which lag behind in a short training.
+            Only for layers of `stfer.models.normalization.BatchNorm`; others keep their running ones.
         preset: The name of the preset that the settings came from, for the record.
     """
 

@@ -40,6 +40,7 @@ class EarlyStopping:
         self._patience = patience
         self._folder = folder
         self._state: Any = None
+        self._best: int | None = None
         self.over = False
 
     def __getattr__(self, name: str) -> Any:
@@ -58,16 +59,21 @@ class EarlyStopping:
             state = self._engine.lane(self._state, 0)
             weights = {"params": state.params, "batch_stats": state.batch_stats}
             save_weights(self._place(best), weights, {"held_out": fold.held_out, "epoch": best})
-            for other in self._folder.iterdir():  # Only now: a kill leaves the one before it.
-                if other != self._place(best):
-                    shutil.rmtree(other)
+        self._best = best
         self.over = progress.epoch - best >= self._patience
 
     def on_resume(self, fold: Fold, progress: Progress) -> None:
         """Notice that patience had ended already when the training was stopped."""
         del fold
-        best = best_epoch(progress.history)
+        self._best = best = best_epoch(progress.history)
         self.over = best is not None and progress.epoch - best >= self._patience
+
+    def on_save(self) -> None:
+        """Remove what no saved state can come back to any more."""
+        if self._best is not None:
+            for other in self._folder.glob("*epoch=*"):
+                if other != self._place(self._best):
+                    shutil.rmtree(other, ignore_errors=True)
 
     def weights(self, history: list[dict[str, float]]) -> tuple[dict[str, Any], int]:
         """The weights of the best epoch of a history, and that epoch.

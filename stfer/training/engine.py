@@ -20,7 +20,7 @@ from jax import Array
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
 from stfer.training.config import PRECISIONS, TrainConfig
-from stfer.training.step import Totals, TrainState
+from stfer.training.step import Moments, Totals, TrainState
 
 _CLASSIFY_BATCH = 32
 _LEAST_CLASSIFY_BATCH = 8
@@ -112,10 +112,11 @@ class Engine:
         self._train = jax.jit(
             functools.partial(steps_lib.train_steps, model, optimizer), donate_argnums=0
         )
-        self._forget = jax.jit(steps_lib.forget_statistics, donate_argnums=0)
-        self._gather_statistics = jax.jit(
-            functools.partial(steps_lib.gather_statistics, model), donate_argnums=0
+        self._no_moments = jax.jit(steps_lib.no_moments)
+        self._add_moments = jax.jit(
+            functools.partial(steps_lib.add_moments, model), donate_argnums=0
         )
+        self._use_moments = jax.jit(steps_lib.use_moments, donate_argnums=0)
         self._score = jax.jit(functools.partial(steps_lib.score, model))
         self._classify = jax.jit(functools.partial(steps_lib.classify, model))
 
@@ -156,17 +157,23 @@ class Engine:
                 scored = self._score(state, pool, labels, *heldout)
         return state, [jax.device_get((totals, scored))]
 
-    def forget_statistics(self, state: TrainState) -> TrainState:
-        """See `stfer.training.step.forget_statistics`; `state` is donated."""
-        return self._forget(state)
+    def no_moments(self, state: TrainState) -> Moments:
+        """See `stfer.training.step.no_moments`."""
+        return self._no_moments(state)
 
-    def gather_statistics(self, state: TrainState, staged: tuple) -> TrainState:
-        """Run a staged call for its batch statistics alone; `state` is donated."""
+    def add_moments(
+        self, carry: tuple[TrainState, Moments], staged: tuple
+    ) -> tuple[TrainState, Moments]:
+        """Add the moments of a staged call's batches; `carry` is donated, its state comes back unchanged."""
         pool, labels, training, _ = staged
         if training is None:
-            return state
+            return carry
         with self._precision():
-            return self._gather_statistics(state, pool, labels, *training)
+            return self._add_moments(carry, pool, labels, *training)
+
+    def use_moments(self, carry: tuple[TrainState, Moments]) -> TrainState:
+        """See `stfer.training.step.use_moments`; `carry` is donated."""
+        return self._use_moments(*carry)
 
     def lane(self, state: TrainState, lane: int) -> TrainState:
         """The state of one lane."""

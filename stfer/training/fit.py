@@ -20,7 +20,7 @@ from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.engine import Call, Engine
-from stfer.training.step import Totals, TrainState
+from stfer.training.step import Moments, Totals, TrainState, counted_statistics
 
 
 class Stopped(Exception):
@@ -79,6 +79,7 @@ def fit(
     on_epoch: Callable[[Fold, Progress], None] = lambda fold, progress: None,
     checkpoint_seconds: float = 120.0,
     on_resume: Callable[[Fold, Progress], None] = lambda fold, progress: None,
+    on_save: Callable[[], None] = lambda: None,
 ) -> list[Fitted]:
     """Train folds side by side on the engine's lanes, from where their checkpoints stand.
 
@@ -90,6 +91,7 @@ def fit(
         on_epoch: Told after each epoch of each fold.
         checkpoint_seconds: A state is saved when this long has passed since the last.
         on_resume: Told of each fold that goes on from a checkpoint; `should_stop` is asked after that.
+        on_save: Told after the states have been saved.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -121,6 +123,7 @@ def fit(
         for lane, (fold, saved, where) in enumerate(zip(folds, checkpoints, progress, strict=True)):
             if fold.held_out not in without:
                 saved.save(engine.lane(state, lane), dataclasses.asdict(where))
+        on_save()
 
     last_save = last_call = time.monotonic()
     for stop, calls, staged in _staged(engine, folds, progress):
@@ -149,9 +152,14 @@ def fit(
             save()
             last_save = time.monotonic()
         last_call = time.monotonic()
-    if engine.config.recompute_statistics:
+    if engine.config.recompute_statistics and counted_statistics(state.batch_stats):
         began = time.monotonic()
-        state = _recomputed(engine, folds, state)
+        for carry in _moments(engine, folds, state):
+            state = carry[0]
+            if should_stop():  # The weights are final; going on comes here again.
+                save()
+                raise Stopped
+        state = engine.use_moments(carry)
         for where in progress:
             where.seconds += (time.monotonic() - began) / len(folds)
     return [
@@ -160,24 +168,23 @@ def fit(
     ]
 
 
-def _recomputed(engine: Engine, folds: list[Fold], state: TrainState) -> TrainState:
-    """The state with batch statistics of one pass over the training clips with the final weights.
-
-    Stopped in here, a training goes on from its last checkpoint and comes here again with the same weights.
-    """
+def _moments(
+    engine: Engine, folds: list[Fold], state: TrainState
+) -> Iterator[tuple[TrainState, Moments]]:
+    """The state, unchanged, and the moments of more and more of the training clips under its weights."""
     epochs, seed = engine.config.epochs, engine.config.seed
     chunk, shape = engine.steps_per_call, engine.shape
-    plans = [batches.statistics_plan(fold, epochs, seed, shape) for fold in folds]
+    plans = [batches.epoch_plan(fold, epochs, seed, shape) for fold in folds]
     held = [batches.heldout_plan(fold, shape) for fold in folds]
-    state = jax.block_until_ready(engine.forget_statistics(state))
+    carry = (state, engine.no_moments(state))
     for start in range(0, shape.steps, chunk):
         part = slice(start, min(start + chunk, shape.steps))
         calls = [
             _call(plan, held_out, part, last=False, done=0, training=True)
             for plan, held_out in zip(plans, held, strict=True)
         ]
-        state = engine.gather_statistics(state, engine.stage(calls))
-    return jax.block_until_ready(state)
+        carry = jax.block_until_ready(engine.add_moments(carry, engine.stage(calls)))
+        yield carry
 
 
 def _absorb(

@@ -21,7 +21,7 @@ from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
 from stfer.training.config import TrainConfig
 from stfer.training.engine import Call, Clips, Engine
-from stfer.training.step import Totals, TrainState
+from stfer.training.step import Moments, Totals, TrainState
 
 PARALLEL = ("auto", "folds", "batch", "none")
 AXIS = "batch"
@@ -148,11 +148,11 @@ class FoldsEngine(_MappedEngine):
         )
         steps = functools.partial(steps_lib.train_steps, model, optimizer)
         self._train = self._map(steps, 0, 3, donate_argnums=0)
-        self._forget = jax.pmap(
-            steps_lib.forget_statistics, AXIS, devices=self._devices, donate_argnums=0
-        )
-        gather = functools.partial(steps_lib.gather_statistics, model)
-        self._gather_statistics = self._map(gather, 0, 3, donate_argnums=0)
+        mapped = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices)
+        self._no_moments = mapped(steps_lib.no_moments)
+        self._use_moments = mapped(steps_lib.use_moments, donate_argnums=0)
+        add = functools.partial(steps_lib.add_moments, model)
+        self._add_moments = self._map(add, 0, 3, donate_argnums=0)
         self._score = self._map(functools.partial(steps_lib.score, model), 0, 2)
 
     def init(self, keys: list[Array]) -> TrainState:
@@ -188,10 +188,12 @@ class FoldsEngine(_MappedEngine):
             for lane in range(count)
         ]
 
-    def gather_statistics(self, state: TrainState, staged: tuple) -> TrainState:
-        """See `Engine.gather_statistics`."""
+    def add_moments(
+        self, carry: tuple[TrainState, Moments], staged: tuple
+    ) -> tuple[TrainState, Moments]:
+        """See `Engine.add_moments`."""
         _, placed = staged
-        return super().gather_statistics(state, placed)
+        return super().add_moments(carry, placed)
 
     def lane(self, state: TrainState, lane: int) -> TrainState:
         """The state of one lane, on the first device (so that all lanes share one program to classify)."""
@@ -233,11 +235,8 @@ class BatchEngine(_MappedEngine):
         split = model.clone(axis_name=AXIS)
         steps = functools.partial(steps_lib.train_steps, split, optimizer, axis_name=AXIS)
         self._train = self._map(steps, None, 3, out_axes=None, donate_argnums=0)
-        self._forget = jax.jit(
-            steps_lib.forget_statistics, out_shardings=self._everywhere, donate_argnums=0
-        )
-        gather = functools.partial(steps_lib.gather_statistics, split)
-        self._gather_statistics = self._map(gather, None, 3, out_axes=None, donate_argnums=0)
+        add = functools.partial(steps_lib.add_moments, split, axis_name=AXIS)
+        self._add_moments = self._map(add, None, 3, out_axes=None, donate_argnums=0)
         self._score = self._map(self._score_all, None, 2, out_axes=None)
 
     def _score_all(self, *arguments: Any) -> Totals:

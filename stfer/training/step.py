@@ -5,6 +5,7 @@ accuracy, nor the batch statistics, so a padded batch trains exactly as the shor
 compiled program serves folds of every size. Steps without any row are skipped.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -178,61 +179,107 @@ def train_steps(
     return _over_steps(take, Totals.zero(), state, indices, mask, active)
 
 
-def forget_statistics(state: TrainState) -> TrainState:
-    """The state with every running batch statistic at weight 0, so that the next batches alone decide it.
+class Moments(NamedTuple):
+    """Sums over batches, each weighed by its clips: of means, and of mean squares, in the tree of the statistics."""
 
-    Statistics that do not count their weight (a module from outside with Flax's own layer) stay as they are.
+    mean: Any
+    square: Any
+    count: Array
+
+
+def counted_statistics(batch_stats: Any) -> dict[str, Any]:
+    """The statistics that can be computed anew, by path: those of `stfer.models.normalization.BatchNorm`.
+
+    They are told by their fields mean, var and weight; a module from outside may have others, which stay as they are.
     """
+    if not isinstance(batch_stats, Mapping):
+        return {}
+    if set(batch_stats) == {"mean", "var", "weight"}:
+        return {"": batch_stats}
+    return {
+        f"{name}/{path}": found
+        for name, part in batch_stats.items()
+        for path, found in counted_statistics(part).items()
+    }
 
-    def forget(statistics):
-        if not isinstance(statistics, Mapping):
-            return statistics
-        if "weight" in statistics:
-            return jax.tree.map(jnp.zeros_like, statistics)
-        return {name: forget(part) for name, part in statistics.items()}
 
-    return state.replace(batch_stats=forget(state.batch_stats))
+def no_moments(state: TrainState) -> Moments:
+    """Moments of no batch at all."""
+    found = counted_statistics(state.batch_stats)
+    zeros = {path: jnp.zeros_like(part["mean"]) for path, part in found.items()}
+    return Moments(zeros, jax.tree.map(jnp.zeros_like, zeros), jnp.zeros((), jnp.float32))
 
 
-def gather_statistics(
+def add_moments(
     model: nn.Module,
-    state: TrainState,
+    carry: tuple[TrainState, Moments],
     pool: Array,
     labels: Array,
     indices: Array,
     mask: Array,
     active: Array,
-) -> TrainState:
-    """Pass batches through the model as in training, but change nothing except the batch statistics.
+    axis_name: str | None = None,
+) -> tuple[TrainState, Moments]:
+    """Add the moments of batches that pass through the model as in training; the state stays as it is.
 
     Args:
         model: See `train_step`.
-        state: The state; see `forget_statistics`.
+        carry: The state, whose weights are used, and the moments so far.
         pool: See `train_steps`, as are the rest.
         labels: Not used.
         indices: int32 [steps, batch].
         mask: float32 [steps, batch].
         active: bool [steps].
+        axis_name: See `train_step`.
     """
     del labels
+    state, moments = carry
 
-    def take(state, rows, row_mask):
+    def take(moments, rows, row_mask):
         options = {"mask": row_mask} if takes_mask(model) else {}
+        # From weight 0, the running statistics after one batch are that batch's.
+        fresh = jax.tree.map(jnp.zeros_like, state.batch_stats)
         _, updates = model.apply(
-            {"params": state.params, "batch_stats": state.batch_stats},
+            {"params": state.params, "batch_stats": fresh},
             scale_frames(pool[rows]),
             train=True,
             mutable=["batch_stats"],
             **options,
         )
-        return state.replace(batch_stats=updates.get("batch_stats", {})), None
+        count = row_mask.sum()
+        count = lax.psum(count, axis_name) if axis_name else count
+        found = counted_statistics(updates["batch_stats"])
+        mean = {path: part["mean"] for path, part in found.items()}
+        square = {path: part["var"] + jnp.square(part["mean"]) for path, part in found.items()}
+        add = functools.partial(jax.tree.map, lambda total, new: total + count * new)
+        new = Moments(add(moments.mean, mean), add(moments.square, square), moments.count + count)
+        return new, None
 
-    return _over_steps(take, None, state, indices, mask, active)[0]
+    return state, _over_steps(take, None, moments, indices, mask, active)[0]
+
+
+def use_moments(state: TrainState, moments: Moments) -> TrainState:
+    """The state with the batch statistics of the moments: mean, and mean square less the mean's square.
+
+    Reference: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3 ("precise" statistics).
+    """
+    count = jnp.maximum(moments.count, 1.0)
+
+    def replaced(statistics, prefix):
+        if not isinstance(statistics, Mapping):
+            return statistics
+        if prefix in moments.mean:
+            mean = moments.mean[prefix] / count
+            variance = jnp.maximum(moments.square[prefix] / count - jnp.square(mean), 0.0)
+            return {"mean": mean, "var": variance, "weight": jnp.ones_like(statistics["weight"])}
+        return {name: replaced(part, f"{prefix}{name}/") for name, part in statistics.items()}
+
+    return state.replace(batch_stats=replaced(state.batch_stats, ""))
 
 
 def _over_steps(
-    take: Callable, nothing: Any, state: TrainState, indices: Array, mask: Array, active: Array
-) -> tuple[TrainState, Any]:
+    take: Callable, nothing: Any, state: Any, indices: Array, mask: Array, active: Array
+) -> tuple[Any, Any]:
     """`take(state, rows, mask) -> (state, output)` step after step; `nothing` is an inactive step's output."""
 
     def one(state, step):

@@ -31,7 +31,9 @@ class ForkServer:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ
-            | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "1"},
+            | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "1"}
+            # Its commands are killed, in the middle of writing a compiled program too.
+            | {"JAX_COMPILATION_CACHE_DIR": str(folder / "xla")},
         )
 
     def __enter__(self):

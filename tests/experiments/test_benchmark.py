@@ -94,3 +94,20 @@ def test_ratios_take_the_fastest_peer():
     rows = {"ours": row(1.0), "keras": row(4.0), "torch_eager": row(2.0)}
     assert set(benchmark.ratios(rows).values()) == {0.5}
     assert benchmark.ratios({"ours": row(1.0)}) == {}
+
+
+def test_single_layers_are_timed_in_both_forms(monkeypatch):
+    from experiments import benchmark_layers
+
+    every = benchmark_layers.layers(batch=2, size=170)
+    # The sides of SPEC's table at 170 pixels: what each convolution sees.
+    sides = [shapes[0][1] for name, *_, shapes in every if "conv" in name]
+    assert sides == [170, 27, 11, 9, 7]
+    few = [
+        row for row in every if row[0].startswith(("block3 conv3", "block3 pool", "head dense1"))
+    ]
+    monkeypatch.setattr(benchmark_layers, "layers", lambda batch, size: few)
+    conv, pool, dense = benchmark_layers.measure(2, 170, repeats=1)
+    assert set(conv) == set(pool) == {"layer", "ours", "xla", "ours_gradients", "xla_gradients"}
+    assert set(dense) == {"layer", "ours", "ours_gradients"}
+    assert all(row[kind] > 0 for row in (conv, pool, dense) for kind in row if kind != "layer")

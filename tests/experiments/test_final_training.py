@@ -7,8 +7,11 @@ import pytest
 
 from experiments._final import FinalTraining, split
 from stfer.data.shards import load_shards
+from stfer.evaluation.protocol import Fold
 from stfer.training.config import TrainConfig
-from stfer.training.fit import Stopped
+from stfer.training.early_stopping import EarlyStopping
+from stfer.training.fit import Progress, Stopped
+from stfer.training.step import TrainState
 from tiny import leaves_equal, write_set
 
 SUBJECTS = [f"oulu:P{n:03d}" for n in range(1, 11) for _ in range(3)] + ["ck:S1", "ck:S1"]
@@ -86,5 +89,34 @@ def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
 
 
 def test_a_fraction_of_nothing_holds_out_nobody():
-    for nothing in ("0.0", "0", "none", ""):
+    for nothing in ("0.0", "none", ""):
         assert split(["a", "b", "c"], nothing, "", 0).held_out == ()
+    assert split(["0", "1", "2"], "0", "", 0).held_out == ("0",)  # A subject may be called so.
+
+
+def test_the_best_weights_stay_until_no_saved_state_can_come_back_to_them(tmp_path):
+    def row(epoch, loss):
+        return {"epoch": epoch, "heldout_loss": loss}
+
+    class OneLane:
+        lanes = 1
+
+        def train(self, state, staged):
+            return TrainState(0, {"w": np.full(2, staged, np.float32)}, {}, ()), None
+
+        def lane(self, state, lane):
+            return state
+
+    stopping = EarlyStopping(OneLane(), 10, tmp_path / "best")
+    history = []
+    for epoch, loss in enumerate((3.0, 2.0, 2.5, 1.0), start=1):
+        history.append(row(epoch, loss))
+        stopping.train(None, float(epoch))
+        stopping.on_epoch(Fold("S1", ("S1",), None, None), Progress(epoch, history=history))
+        if epoch == 3:
+            stopping.on_save()  # The state after epoch 3 names epoch 2; epoch 1 is gone for good.
+    # A kill here: the saved state still finds epoch 2, a run that went on finds epoch 4.
+    assert stopping.weights(history[:3])[0]["params"]["w"].tolist() == [2, 2]
+    assert stopping.weights(history)[0]["params"]["w"].tolist() == [4, 4]
+    with pytest.raises(FileNotFoundError):
+        stopping.weights(history[:1])

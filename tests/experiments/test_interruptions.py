@@ -73,10 +73,13 @@ def test_twenty_kills_at_random_moments_change_no_bit(server, flags, whole, tmp_
     finished = 0
     while sum(killed.values()) < KILLS or not finished:
         folder = run_folder(tmp_path / f"run-{finished}")
-        command = server.start(
-            *flags, "--checkpoint_seconds=0", f"--workdir={tmp_path / f'run-{finished}'}"
-        )
         kind = min(killed, key=killed.get) if sum(killed.values()) < KILLS else "none"
+        command = server.start(
+            *flags,
+            "--checkpoint_seconds=0",
+            f"--workdir={tmp_path / f'run-{finished}'}",
+            JAX_ENABLE_COMPILATION_CACHE=str(kind != "compiling").lower(),
+        )
         alive = kind != "none"
         if kind == "any":
             time.sleep(moments.uniform(0, seconds / 2))

@@ -21,14 +21,6 @@ def test_an_epoch_visits_every_training_row_once_and_no_held_out_row():
     assert set(indices[mask == 0]) <= set(range(10, 17))  # Padding never reads a held-out clip.
 
 
-def test_batches_for_statistics_are_of_almost_one_size():
-    indices, mask = batches.statistics_plan(fold(), 0, seed=0, shape=Shape(4, 3, 2))
-    assert indices.shape == mask.shape == (4, 3)
-    assert sorted(indices[mask > 0]) == list(range(10, 17))
-    assert mask.sum(axis=1).tolist() == [3, 2, 2, 0]
-    assert indices[mask > 0].tolist() != list(range(10, 17))  # Not by subject: each batch is mixed.
-
-
 @pytest.mark.parametrize("changed", [{"epoch": 1}, {"seed": 1}, {"fold": fold("S2")}])
 def test_the_order_depends_on_seed_epoch_and_fold_name(changed):
     arguments = {"fold": fold(), "epoch": 0, "seed": 0}

@@ -9,6 +9,8 @@ def test_the_paper_preset_is_the_papers_section_six_a():
     config = preset("paper", "late_fusion")
     assert (config.learning_rate, config.adam_epsilon) == (1e-5, 1e-7)
     assert (config.batch_size, config.epochs, config.precision) == (32, 200, "float32")
+    assert not config.recompute_statistics  # Keras' running statistics.
+    assert preset("demo", "late_fusion").recompute_statistics
 
 
 def test_overrides_replace_and_none_leaves():

@@ -102,7 +102,8 @@ def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_w
     data, tmp_path, resident
 ):
     clips, (fold, *_) = data
-    running = dataclasses.replace(CONFIG, batch_size=len(fold.train))  # One step an epoch.
+    running = dataclasses.replace(CONFIG, batch_size=7)
+    assert 0 < len(fold.train) % 7 < 7 < len(fold.train) / 2  # Three batches, the last one short.
     recomputed = dataclasses.replace(running, recompute_statistics=True)
     a = train(engine_for(data, running, resident=resident), fold, tmp_path / "a")
     b = train(engine_for(data, recomputed, resident=resident), fold, tmp_path / "b")
@@ -119,6 +120,18 @@ def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_w
     np.testing.assert_allclose(found["mean"], features.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["var"], features.var(0), rtol=1e-4, atol=1e-6)
     assert not np.allclose(a.state.batch_stats["bn"]["mean"], features.mean(0), rtol=1e-3)
+
+
+def test_groups_of_clips_are_told_apart_across_batches(data, tmp_path):
+    engine = engine_for(data)
+    state = train(engine, data[1][0], tmp_path).state
+    rows = np.random.default_rng(0).integers(0, len(data[0].labels), 43)
+    groups = np.split(rows, np.cumsum([3, 30, 1]))  # And nine: 43 clips in batches of eight.
+    found = engine.classify_groups(state, (data[0].gather(group) for group in groups))
+    assert [len(part) for part in found] == [3, 30, 1, 9]
+    alone = [engine.classify(state, data[0].gather(rows[[place]]))[0] for place in range(43)]
+    np.testing.assert_allclose(np.concatenate(found), alone, rtol=1e-5)
+    assert len(np.unique(np.round(alone, 4), axis=0)) > 5  # Clips do differ.
 
 
 def test_streamed_batches_give_the_resident_result(data, tmp_path):

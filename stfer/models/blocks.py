@@ -77,7 +77,7 @@ class Block(nn.Module):
         """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
         out = {}
         x = out["conv"] = Convolution(
-            self.features, self.kernel_size, self.stride, self.dtype, name="conv"
+            self.features, self.kernel_size, self.stride, self.dtype, self.shared, name="conv"
         )(x)
         x = out["bn"] = BatchNorm(
             axis_names=(TOWER_AXIS,) if self.shared else (),
@@ -94,6 +94,7 @@ class Block3(nn.Module):
 
     features: Sequence[int] = (384, 384, 256)
     dtype: jnp.dtype = jnp.float32
+    shared: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
@@ -101,7 +102,9 @@ class Block3(nn.Module):
         out = {}
         for number, features in enumerate(self.features, start=1):
             name = f"conv{number}"
-            x = out[name] = Convolution(features, (3, 3), dtype=self.dtype, name=name)(x)
+            x = out[name] = Convolution(
+                features, (3, 3), dtype=self.dtype, shared=self.shared, name=name
+            )(x)
         x = out["pool"] = max_pool(x)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
         return x, out
@@ -125,7 +128,7 @@ class Tower(nn.Module):
         common = {"dtype": self.dtype, "axis_name": self.axis_name, "shared": self.shared}
         x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, mask, train)
         x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, mask, train)
-        x, out3 = Block3(self.block3_features, self.dtype, name="block3")(x)
+        x, out3 = Block3(self.block3_features, self.dtype, self.shared, name="block3")(x)
         return x, named(block1=out1, block2=out2, block3=out3)
 
 

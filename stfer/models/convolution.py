@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import custom_vmap
 
 from stfer.models import winograd
 
@@ -45,6 +46,26 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return plain_convolve(x, kernel, stride)
     return _convolve(x, kernel, stride)
+
+
+def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """`convolve` for use inside `jax.vmap` over towers that share the kernel: all towers' rows as one batch.
+
+    Mapping `convolve` gives the same numbers, but its gradient by the kernel as one product a tower. Differentiate
+    the mapped function; outside of a map there is no reverse-mode derivative.
+    """
+    one = custom_vmap(functools.partial(convolve, stride=stride))
+
+    @one.def_vmap
+    def over_towers(axis_size, in_batched, x, kernel):
+        if in_batched == [True, False]:
+            rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+            y = convolve(rows, kernel, stride)
+            return y.reshape(axis_size, x.shape[1], *y.shape[1:]), True
+        axes = [0 if batched else None for batched in in_batched]
+        return jax.vmap(functools.partial(convolve, stride=stride), axes)(x, kernel), True
+
+    return one(x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -145,13 +166,15 @@ def _kernel_at_stride_1(kernel: jax.Array, stride: int) -> jax.Array:
 class Convolution(nn.Module):
     """Convolution without padding, bias, ReLU.
 
-    Fields: `features` out, `kernel_size` [(time,) rows, columns], `stride` over height and width.
+    Fields: `features` out, `kernel_size` [(time,) rows, columns], `stride` over height and width, `shared` where
+    it runs mapped over towers.
     """
 
     features: int
     kernel_size: Sequence[int]
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
+    shared: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -159,5 +182,6 @@ class Convolution(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        y = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        operation = convolve_towers if self.shared else convolve
+        y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         return nn.relu(y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,)))

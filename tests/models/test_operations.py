@@ -10,7 +10,7 @@ import pytest
 from tiny_models import QUICK
 
 from stfer.models import pooling, winograd
-from stfer.models.convolution import convolve, plain_convolve
+from stfer.models.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.pooling import max_pool, plain_max_pool
 
 # x, kernel, stride: even, odd and unequal sides, one output, with and without enough tiles for the fast form.
@@ -87,11 +87,19 @@ def test_convolution_over_towers_and_single_rows():
 
     for take in (jax.grad, lambda f, argnums: jax.vmap(jax.grad(f, argnums), (0, None))):
         rows = x if take is jax.grad else x[:, None]
-        actual, expected = (
+        expected, *others = (
             jax.jit(take(lambda x, k, f=f: total(f, x, k), argnums=(0, 1)))(rows, kernel)
-            for f in (convolve, plain_convolve)
+            for f in (plain_convolve, convolve, convolve_towers)
         )
-        jax.tree.map(assert_float32_close, actual, expected)
+        for actual in others:
+            jax.tree.map(assert_float32_close, actual, expected)
+
+
+def test_towers_with_kernels_of_their_own_and_no_towers_at_all():
+    x, kernels = normal((3, 2, 9, 8, 5)), normal((3, 3, 3, 5, 2), 1)
+    expected = jnp.stack([plain_convolve(*pair) for pair in zip(x, kernels, strict=True)])
+    assert_float32_close(jax.vmap(convolve_towers)(x, kernels), expected)
+    assert_float32_close(convolve_towers(x[0], kernels[0]), expected[0])
 
 
 @pytest.mark.parametrize(("tile", "size"), [(2, 3), (2, 4), (2, 5), (3, 3)])

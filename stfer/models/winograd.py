@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_batching import custom_vmap
 
 TILE = 2  # m: larger tiles save more products, but their transforms cost more than that here
 LEAST_TILES = (
@@ -204,19 +203,9 @@ def _overlap_add(parts: Sequence[jax.Array], axis: int) -> jax.Array:
     return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
 
 
-@custom_vmap
 def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a' b for a [rows, m], b [rows, n]; over towers as separate products, which XLA:CPU runs faster than one."""
+    """a' b for a [rows, m], b [rows, n]."""
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
-
-
-@transposed_product.def_vmap
-def _transposed_product_of_towers(axis_size, in_batched, a, b):
-    a_of, b_of = (
-        (lambda i, x=x: x[i]) if batched else (lambda i, x=x: x)
-        for x, batched in zip((a, b), in_batched, strict=True)
-    )
-    return jnp.stack([transposed_product(a_of(i), b_of(i)) for i in range(axis_size)]), True
 
 
 def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:

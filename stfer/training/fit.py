@@ -20,7 +20,7 @@ from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.engine import Call, Engine
-from stfer.training.step import Moments, Totals, TrainState, counted_statistics
+from stfer.training.step import Totals, TrainState, counted_statistics
 
 
 class Stopped(Exception):
@@ -119,7 +119,7 @@ def fit(
             raise Stopped
     del lanes, restored
 
-    def save(without: Collection[str] = ()) -> None:
+    def save(state: TrainState, without: Collection[str] = ()) -> None:
         for lane, (fold, saved, where) in enumerate(zip(folds, checkpoints, progress, strict=True)):
             if fold.held_out not in without:
                 saved.save(engine.lane(state, lane), dataclasses.asdict(where))
@@ -132,10 +132,11 @@ def fit(
         if engine.first_call_seconds is None:
             engine.first_call_seconds = now - last_call
         failed: list[NonFiniteLossError] = []
-        training = [w.epoch < engine.config.epochs and w.step < stop for w in progress]
-        share = (now - last_call) / max(1, sum(training))
-        for fold, where, call, result in zip(folds, progress, calls, results, strict=True):
-            if where.epoch < engine.config.epochs and where.step < stop:
+        trained = [w.epoch < engine.config.epochs and w.step < stop for w in progress]
+        share = (now - last_call) / max(1, sum(trained))
+        lanes = zip(folds, progress, calls, results, trained, strict=True)
+        for fold, where, call, result, was_trained in lanes:
+            if was_trained:
                 where.seconds += share
                 try:
                     if _absorb(engine, fold, where, stop, call, *result):
@@ -143,23 +144,18 @@ def fit(
                 except NonFiniteLossError as error:
                     failed.append(error)
         if failed:
-            save(without=[error.fold for error in failed])
+            save(state, without=[error.fold for error in failed])
             raise failed[0]
         if should_stop():
-            save()
+            save(state)
             raise Stopped
         if now - last_save > checkpoint_seconds:
-            save()
+            save(state)
             last_save = time.monotonic()
         last_call = time.monotonic()
     if engine.config.recompute_statistics and counted_statistics(state.batch_stats):
         began = time.monotonic()
-        for carry in _moments(engine, folds, state):
-            state = carry[0]
-            if should_stop():  # The weights are final; going on comes here again.
-                save()
-                raise Stopped
-        state = engine.use_moments(carry)
+        state = _recomputed(engine, folds, state, should_stop, save)
         for where in progress:
             where.seconds += (time.monotonic() - began) / len(folds)
     return [
@@ -168,10 +164,17 @@ def fit(
     ]
 
 
-def _moments(
-    engine: Engine, folds: list[Fold], state: TrainState
-) -> Iterator[tuple[TrainState, Moments]]:
-    """The state, unchanged, and the moments of more and more of the training clips under its weights."""
+def _recomputed(
+    engine: Engine,
+    folds: list[Fold],
+    state: TrainState,
+    should_stop: Callable[[], bool],
+    save: Callable[[TrainState], None],
+) -> TrainState:
+    """The state with batch statistics of one pass over the training clips under its weights.
+
+    The weights are final: stopped in here, a training saves them, and comes here again.
+    """
     epochs, seed = engine.config.epochs, engine.config.seed
     chunk, shape = engine.steps_per_call, engine.shape
     plans = [batches.epoch_plan(fold, epochs, seed, shape) for fold in folds]
@@ -184,7 +187,10 @@ def _moments(
             for plan, held_out in zip(plans, held, strict=True)
         ]
         carry = jax.block_until_ready(engine.add_moments(carry, engine.stage(calls)))
-        yield carry
+        if should_stop():
+            save(carry[0])
+            raise Stopped
+    return engine.use_moments(carry)
 
 
 def _absorb(

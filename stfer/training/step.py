@@ -87,6 +87,21 @@ def takes_mask(model: nn.Module) -> bool:
     return "mask" in inspect.signature(type(model).__call__).parameters
 
 
+def _training_pass(
+    model: nn.Module, params: Any, batch_stats: Any, clips: Array, mask: Array
+) -> tuple[Array, Any]:
+    """Logits of uint8 clips with the statistics of their rows of data, and the running statistics after them."""
+    options = {"mask": mask} if takes_mask(model) else {}
+    (logits, _), updates = model.apply(
+        {"params": params, "batch_stats": batch_stats},
+        scale_frames(clips),
+        train=True,
+        mutable=["batch_stats"],
+        **options,
+    )
+    return logits, updates.get("batch_stats", {})
+
+
 def train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
@@ -115,18 +130,11 @@ def train_step(
         return lax.psum(x, axis_name) if axis_name else x
 
     count = all_devices(mask.sum())
-    options = {"mask": mask} if takes_mask(model) else {}
 
     def mean_loss(params):
-        (logits, _), updates = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            scale_frames(clips),
-            train=True,
-            mutable=["batch_stats"],
-            **options,
-        )
+        logits, batch_stats = _training_pass(model, params, state.batch_stats, clips, mask)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels) * mask
-        return losses.sum() / count, (logits, updates.get("batch_stats", {}))
+        return losses.sum() / count, (logits, batch_stats)
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     grads = all_devices(grads)
@@ -236,19 +244,12 @@ def add_moments(
     state, moments = carry
 
     def take(moments, rows, row_mask):
-        options = {"mask": row_mask} if takes_mask(model) else {}
         # From weight 0, the running statistics after one batch are that batch's.
         fresh = jax.tree.map(jnp.zeros_like, state.batch_stats)
-        _, updates = model.apply(
-            {"params": state.params, "batch_stats": fresh},
-            scale_frames(pool[rows]),
-            train=True,
-            mutable=["batch_stats"],
-            **options,
-        )
+        _, batch_stats = _training_pass(model, state.params, fresh, pool[rows], row_mask)
         count = row_mask.sum()
         count = lax.psum(count, axis_name) if axis_name else count
-        found = counted_statistics(updates["batch_stats"])
+        found = counted_statistics(batch_stats)
         mean = {path: part["mean"] for path, part in found.items()}
         square = {path: part["var"] + jnp.square(part["mean"]) for path, part in found.items()}
         add = functools.partial(jax.tree.map, lambda total, new: total + count * new)

@@ -23,10 +23,8 @@ from stfer import models
 from stfer.data import clips as clips_lib
 from stfer.data.shards import Shards
 from stfer.evaluation import protocol as protocols
-from stfer.evaluation import voting
 from stfer.evaluation.records import FoldResult, Prediction
 from stfer.evaluation.results import RunFolder
-from stfer.evaluation.voting import VOTES
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints, save_weights
 from stfer.training.config import TrainConfig
@@ -215,13 +213,9 @@ def predicted(
             name,
             fitted.fold.test,
         )
-    winners, shares = voting.vote(probabilities), voting.shares(probabilities)
-    return Prediction(
-        shards.ids[row],
-        shards.subjects[row],
-        shards.classes[shards.labels[row]],
-        {vote: shards.classes[winners[vote]] for vote in VOTES},
-        {vote: [float(p) for p in shares[vote]] for vote in VOTES},
+    label = shards.classes[shards.labels[row]]
+    return Prediction.by_votes(
+        shards.ids[row], shards.subjects[row], label, shards.classes, probabilities
     )
 
 

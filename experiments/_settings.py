@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from experiments import _data
-
-if TYPE_CHECKING:
-    from stfer.training.config import TrainConfig
+from stfer.training import config as config_lib  # light: it imports no JAX
 
 FLAGS = flags.FLAGS
 # Fields of the preset that a flag of the same name overrides.
@@ -22,17 +18,14 @@ def define_flags() -> None:
         "modules", [], "Python modules to import first, which register architectures."
     )
     flags.DEFINE_enum(
-        "preset", None, ["paper", "demo"], "Settings (demo on synthetic data, else paper)."
+        "preset", None, list(config_lib.PRESETS), "Settings (demo on synthetic data, else paper)."
     )
     flags.DEFINE_integer("epochs", None, "Override the preset's epochs.")
     flags.DEFINE_integer("batch_size", None, "Override the preset's batch size.")
     flags.DEFINE_float("learning_rate", None, "Override the preset's learning rate.")
     flags.DEFINE_integer("seed", None, "Override the preset's seed (0).")
     flags.DEFINE_enum(
-        "precision",
-        None,
-        ["float32", "tensorfloat32", "bfloat16"],
-        "Override the preset's precision.",
+        "precision", None, list(config_lib.PRECISIONS), "Override the preset's precision."
     )
     flags.DEFINE_bool(
         "recompute_statistics",
@@ -54,14 +47,12 @@ def resident() -> bool | None:
     return {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
 
 
-def config(architecture: str, data: str, seed: int | None) -> TrainConfig:
+def config(architecture: str, data: str, seed: int | None) -> config_lib.TrainConfig:
     """The settings of one training: the preset for `data` (the flag's text) with the flags' overrides.
 
     Raises:
         ValueError: A setting is out of range.
     """
-    from stfer.training import config as config_lib
-
     preset = FLAGS.preset or ("demo" if _data.is_synthetic(data) else "paper")
     overrides = {name: getattr(FLAGS, name) for name in OVERRIDES}
     return config_lib.preset(preset, architecture, seed=seed, **overrides)

@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import _app
+from stfer.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
 ARCHITECTURES = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
@@ -40,9 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("size", 170, "Pixels a side.", lower_bound=128)
     flags.DEFINE_integer("repeats", 7, "Measurements after warm-up.", lower_bound=1)
     flags.DEFINE_integer("loop_steps", 4, "Training steps in a row in a loop.", lower_bound=1)
-    flags.DEFINE_enum(
-        "precision", "float32", ["float32", "tensorfloat32", "bfloat16"], "Of the arithmetic."
-    )
+    flags.DEFINE_enum("precision", "float32", list(PRECISIONS), "Of the arithmetic.")
     flags.DEFINE_string("torch_python", sys.executable, "Interpreter that has PyTorch.")
     flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
     flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")

@@ -38,6 +38,12 @@ def define_flags() -> None:
         "A frame without a face: drop its sequence?",
     )
     flags.DEFINE_enum("gaps", "drop", ["drop", "keep"], "Sequences whose frame numbers have gaps.")
+    flags.DEFINE_string(
+        "population",
+        None,
+        "manifest: whose subjects these are (default: the set's name). In sets of one population, used together, the "
+        "same subject is one person.",
+    )
     flags.DEFINE_string("synonyms", None, "manifest: a JSON file of further emotion names.")
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
     flags.DEFINE_integer(
@@ -91,6 +97,10 @@ def _require() -> None:
             raise _app.UserError(
                 f"--out={out} exists already: name a new folder, or remove it first"
             )
+    if FLAGS.population and FLAGS.dataset != "manifest":
+        raise _app.UserError(
+            f"--population is for --dataset=manifest; the subjects of {FLAGS.dataset} are one population already"
+        )
     if FLAGS.yunet_model:
         os.environ["STFER_YUNET_MODEL"] = os.path.abspath(FLAGS.yunet_model)
 
@@ -98,7 +108,7 @@ def _require() -> None:
 def _settings() -> dict[str, object]:
     names = ["dataset", "root", "out", "classes", "min_frames", "gaps"]
     names += ["light", "modality"] if FLAGS.dataset == "oulu_casia" else []
-    names += ["synonyms"] if FLAGS.dataset == "manifest" else []
+    names += ["synonyms", "population"] if FLAGS.dataset == "manifest" else []
     names += [] if FLAGS.check else ["detector", "margin", "size", "missing_faces", "workers"]
     shown = {name: getattr(FLAGS, name) for name in names}
     if "margin" in shown and FLAGS.margin is None:
@@ -143,6 +153,8 @@ def _preprocess(kept, dropped, settings, classes):
     from stfer.data.oulu_casia import POPULATION as OULU_CASIA
 
     name = FLAGS.name or Path(os.path.abspath(FLAGS.out)).name
+    known = {"ck_plus": CK_PLUS, "oulu_casia": OULU_CASIA}
+    population = known.get(FLAGS.dataset, FLAGS.population or name)
 
     def figures(writer, entries, _) -> dict[str, bytes]:
         labels = [entry["label"] for entry in entries]
@@ -159,7 +171,7 @@ def _preprocess(kept, dropped, settings, classes):
             FLAGS.out,
             settings,
             name=name,
-            population={"ck_plus": CK_PLUS, "oulu_casia": OULU_CASIA}.get(FLAGS.dataset, name),
+            population=population,
             classes=classes,
             dropped=dropped,
             min_frames=FLAGS.min_frames,

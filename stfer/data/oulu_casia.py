@@ -107,7 +107,7 @@ def _has_light(folder: Path) -> bool:
 def _read_subject(
     subject, condition: str, synonyms: dict[str, str], sequences: list, dropped: list
 ) -> None:
-    name = readable(subject.name)
+    name = readable(subject.name).upper()  # one person in all lights, also where a copy says p001
     try:
         expressions: Items = tree.folders(subject.path)
     except OSError as error:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stfer.evaluation import metrics
+import numpy as np
+
+from stfer.evaluation import metrics, voting
 from stfer.evaluation.voting import VOTES
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
@@ -30,6 +32,24 @@ class Prediction:
     label: str
     predicted: Mapping[str, str]
     probabilities: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def by_votes(
+        cls, sequence: str, subject: str, label: str, classes: Sequence[str], clips: np.ndarray
+    ) -> "Prediction":
+        """Both votes (paper VI-B, Figure 16) over `clips`, a sequence's clip probabilities [clips, classes].
+
+        Raises:
+            ValueError: As `stfer.evaluation.voting.vote`.
+        """
+        winners, shares = voting.vote(clips), voting.shares(clips)
+        return cls(
+            sequence,
+            subject,
+            label,
+            {vote: classes[winners[vote]] for vote in VOTES},
+            {vote: [float(p) for p in shares[vote]] for vote in VOTES},
+        )
 
 
 @dataclass(frozen=True)

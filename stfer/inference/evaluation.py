@@ -15,7 +15,6 @@ from stfer.data import clips as clips_lib
 from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
 from stfer.evaluation.records import Prediction
-from stfer.evaluation.voting import VOTES
 from stfer.inference.model import TrainedModel
 
 
@@ -145,14 +144,10 @@ def predict_shards(
         clips = [[items[i] for i in clip] for clip in inverse.reshape(places.shape)]
         probabilities = model.network.classify(clips)[:, columns].astype(np.float64)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        found = model.conclude(probabilities, places, classes=classes)
+        label = shards.classes[shards.labels[row]]
         predictions.append(
-            Prediction(
-                shards.ids[row],
-                shards.subjects[row],
-                shards.classes[shards.labels[row]],
-                dict(found.votes),
-                {vote: list(found.shares[vote].values()) for vote in VOTES},
+            Prediction.by_votes(
+                shards.ids[row], shards.subjects[row], label, classes, probabilities
             )
         )
         progress(1)

@@ -155,7 +155,19 @@ class TrainedModel:
                 f"which {self.architecture} needs"
             )
         places = places[kept]
-        return self.conclude(self._classify(places, crops), places, faces)
+        probabilities = self._classify(places, crops)
+        winners, shares = voting.vote(probabilities), voting.shares(probabilities)
+        return SequencePrediction(
+            self.classes,
+            {vote: self.classes[winner] for vote, winner in winners.items()},
+            {
+                vote: dict(zip(self.classes, map(float, share), strict=True))
+                for vote, share in shares.items()
+            },
+            places,
+            probabilities,
+            faces,
+        )
 
     def _classify(self, places: np.ndarray, crops: Sequence[np.ndarray]) -> np.ndarray:
         size = self.crop.size
@@ -167,28 +179,6 @@ class TrainedModel:
                 )
         items = dict(zip(used, self.network.encode([crops[place] for place in used]), strict=True))
         return self.network.classify([[items[place] for place in clip] for clip in places])
-
-    def conclude(
-        self,
-        probabilities: np.ndarray,
-        places: np.ndarray,
-        faces: tuple[Face | None, ...] = (),
-        classes: tuple[str, ...] | None = None,
-    ) -> SequencePrediction:
-        """Both votes over clip probabilities [clips, classes], with class names (the model's if None)."""
-        classes = classes or self.classes
-        winners, shares = voting.vote(probabilities), voting.shares(probabilities)
-        return SequencePrediction(
-            classes,
-            {vote: classes[winner] for vote, winner in winners.items()},
-            {
-                vote: dict(zip(classes, map(float, share), strict=True))
-                for vote, share in shares.items()
-            },
-            places,
-            probabilities,
-            faces,
-        )
 
     def save(self, folder: str | Path, files: Mapping[str, str] | None = None) -> Path:
         """Write the model's folder; raises as `folder.save_folder`."""

@@ -76,6 +76,13 @@ def test_a_subject_is_one_person_in_every_light(tmp_path):
     ]
 
 
+def test_a_subject_is_one_person_however_its_folder_is_spelled(tmp_path):
+    write(tmp_path / "OriginalImg/VL/Strong", ("P001",), expressions=("Fear",))
+    write(tmp_path / "OriginalImg/VL/weak", ("p001",), expressions=("fear",))
+    sequences, _ = oulu_casia.read(tmp_path, ["strong", "weak"])
+    assert [s.subject for s in sequences] == ["P001", "P001"]
+
+
 def test_quirks_are_rows(tmp_path):
     folder = tmp_path / "OriginalImg/VL/Strong"
     write(folder, expressions=("Fear", "Yawn"))

@@ -176,6 +176,20 @@ def test_a_manifest(oulu, tmp_path):
     assert load_shards(tmp_path / "out").subjects == ("A",)
 
 
+def test_two_manifests_of_the_same_people(oulu, tmp_path):
+    folder = oulu / "OriginalImg/VL"
+    for name, frames in (("first", "Strong/P001/Fear"), ("second", "Weak/P001/Fear")):
+        row = f"{folder / frames},A,fear"
+        (tmp_path / f"{name}.csv").write_text(f"path,subject,emotion\n{row}\n")
+        root, out = f"--root={tmp_path / name}.csv", f"--out={tmp_path / name}"
+        flags = ("--detector=none", "--size=16", "--population=lab")
+        done = command("--dataset=manifest", root, out, *flags)
+        assert done.returncode == 0, done.stderr
+    together = load_data(f"{tmp_path / 'first'},{tmp_path / 'second'}")
+    assert together.subjects == ("A", "A")  # one person, held out together
+    assert len(set(together.ids)) == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
@@ -190,6 +204,10 @@ def test_a_manifest(oulu, tmp_path):
         ),
         (("--dataset=ck_plus", "--root=.", "--out=x", "--margin=9"), ("margin 9",)),
         (("--dataset=oulu_casia", "--root=.", "--check"), ("no unpacked Oulu-CASIA",)),
+        (
+            ("--dataset=ck_plus", "--root=.", "--check", "--population=x"),
+            ("--population is for --dataset=manifest",),
+        ),
         (("--dataset=ck_plus", "--root=.", "--out=x", "--size=nine"), ("size",)),
     ],
 )

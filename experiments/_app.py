@@ -121,7 +121,7 @@ def print_votes(votes: Mapping[str, Mapping], classes: Sequence[str]) -> None:
     for vote, numbers in votes.items():
         interval = numbers["accuracy_interval"]
         spread = f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        recall, chance = numbers["unweighted_average_recall"], 1 / len(classes)
+        recall, chance = numbers["unweighted_average_recall"], numbers["chance"]
         print(
             f"  accuracy ({vote}) {numbers['accuracy']:.3f}{spread}; average recall {recall:.3f}; "
             f"chance {chance:.3f}"

@@ -79,6 +79,7 @@ class CrossValidation:
                 "subjects": len(set(shards.subjects)),
                 "crop": shards.crop,
             },
+            "module": _outside_module(self.config.architecture),
             "versions": versions(),
             "hardware": hardware(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -180,6 +181,7 @@ def evaluate(plan: CrossValidation, engine: Engine, fitted: Fitted) -> FoldResul
         fitted.progress.history,
         fitted.progress.seconds,
         time.monotonic() - began,
+        hardware(),
     )
 
 
@@ -232,7 +234,6 @@ def pool(plan: CrossValidation) -> dict[str, Any]:
         "protocol": plan.protocol,
         "seed": plan.config.seed,
         "parameters": parameter_count(variables["params"]),
-        "hardware": hardware(),
     }
     return plan.folder.pool(plan.fold_names, plan.shards.classes, about)
 
@@ -247,6 +248,12 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def _outside_module(architecture: str) -> str | None:
+    """The module to name in `--modules`, for an architecture that is not the package's own."""
+    module = models.ARCHITECTURES[architecture].__module__
+    return None if module.split(".")[0] == "stfer" else module
 
 
 def hardware() -> dict[str, Any]:

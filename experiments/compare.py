@@ -14,11 +14,16 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import _app, _data, _modules, _settings, loso
 from experiments import report as report_command
+
+if TYPE_CHECKING:
+    from experiments._crossval import CrossValidation
 
 FLAGS = flags.FLAGS
 FAILED_RUNS = 1
@@ -72,7 +77,8 @@ def main(argv: list[str]) -> int:
         raise _app.UserError("--data is empty; name at least one set, such as --data=synthetic")
     sets = {name: _data.load(name) for name in dict.fromkeys(FLAGS.data)}
     jobs = [Job(data, name, seed) for data in sets for name in architectures for seed in seeds]
-    finished = {job for job in jobs if is_finished(job, sets[job.data])}
+    plans = plan_jobs(jobs, sets)
+    finished = {job for job, plan in plans.items() if is_finished(plan)}
     _app.print_settings(
         "Settings",
         {
@@ -87,7 +93,7 @@ def main(argv: list[str]) -> int:
         },
     )
     if FLAGS.launcher == "ray":
-        return compare_on_ray(jobs, finished, sets)
+        return compare_on_ray(plans, finished, sets)
     failed = []
     for number, job in enumerate(jobs, start=1):
         if job in finished:
@@ -95,24 +101,47 @@ def main(argv: list[str]) -> int:
             continue
         print(f"\n[{number}/{len(jobs)}] {job}", flush=True)
         code = run_loso(job)
-        if code >= 128 or code < 0:
+        if code >= 128:
             print("\nstopped; the same command goes on where it was", flush=True)
-            return code if code >= 128 else 128 - code
+            return code
         if code:
             failed.append(job)
-    return finish(jobs, sets, failed)
+    return finish(plans, sets, failed)
 
 
-def compare_on_ray(jobs: Sequence[Job], finished: Collection[Job], sets: Mapping) -> int:
+def plan_jobs(jobs: Sequence[Job], sets: Mapping) -> dict[Job, CrossValidation]:
+    """Every run's plan, so that what cannot run is said before hours are spent on the others.
+
+    Raises:
+        UserError: Two sets have one name, so that their runs would share a folder.
+        ValueError: A run cannot be made, as `experiments._crossval.prepare`.
+    """
+    plans = {
+        job: loso.plan_for(job.data, job.architecture, job.seed, sets[job.data]) for job in jobs
+    }
+    owners: dict[Path, str] = {}
+    for job, plan in plans.items():
+        owner = owners.setdefault(plan.folder.path, job.data)
+        if owner != job.data:
+            raise _app.UserError(
+                f"--data: {owner} and {job.data} are both named {plan.shards.name}, so their runs would share "
+                f"{plan.folder.path}; compare them with a --workdir each"
+            )
+    return plans
+
+
+def compare_on_ray(
+    plans: Mapping[Job, CrossValidation], finished: Collection[Job], sets: Mapping
+) -> int:
     """Make what is missing of all runs at once as tasks of a Ray cluster, then report."""
     from experiments import _ray, _stop
     from stfer.training.fit import Stopped
 
-    runs = {}
-    for job in jobs:
-        if job not in finished:
-            plan = loso.plan_for(job.data, job.architecture, job.seed, sets[job.data])
-            runs[job] = _ray.Run(plan, loso.select_folds(plan), _data.folders(job.data))
+    runs = {
+        job: _ray.Run(plan, loso.select_folds(plan), _data.folders(job.data))
+        for job, plan in plans.items()
+        if job not in finished
+    }
     with _stop.stop_requests() as should_stop:
         try:
             failures = _ray.train_grid(list(runs.values()), _ray.options_from_flags(), should_stop)
@@ -122,7 +151,7 @@ def compare_on_ray(jobs: Sequence[Job], finished: Collection[Job], sets: Mapping
     for sentence in failures:
         print(f"failed: {sentence}")
     return finish(
-        jobs,
+        plans,
         sets,
         [
             job
@@ -132,27 +161,19 @@ def compare_on_ray(jobs: Sequence[Job], finished: Collection[Job], sets: Mapping
     )
 
 
-def finish(jobs: Sequence[Job], sets: Mapping, failed: Sequence[Job]) -> int:
+def finish(plans: Mapping[Job, CrossValidation], sets: Mapping, failed: Collection[Job]) -> int:
     """Report the runs that were asked for, and say which failed."""
     from stfer.reporting import runs
 
-    checksums = {str(shards.checksum) for shards in sets.values()}
-    wanted = [
-        run
-        for run in runs.find_runs(FLAGS.workdir)
-        if run.checksum in checksums
-        and run.protocol == FLAGS.protocol
-        and any((job.architecture, job.seed) == (run.architecture, run.seed) for job in jobs)
-    ]
-    if not wanted:
-        raise _app.UserError(f"no run in {FLAGS.workdir} has a finished fold; nothing to report")
-    shown = list(sets.values()) if FLAGS.pictures else []
-    known = {run.checksum for run in wanted}
-    paths = report_command.report(
-        runs.comparisons(wanted), [shards for shards in shown if str(shards.checksum) in known]
-    )
     for job in failed:
         print(f"failed: {job} (its message stands above)")
+    folders = [plan.folder.path for plan in plans.values() if plan.folder.path.is_dir()]
+    found = runs.read_runs(folders)
+    if not found:
+        raise _app.UserError(f"no run in {FLAGS.workdir} has a finished fold; nothing to report")
+    known = {run.checksum for run in found}
+    shown = [shards for shards in sets.values() if FLAGS.pictures and str(shards.checksum) in known]
+    paths = report_command.report(runs.comparisons(found), shown, runs.unfinished(folders))
     _app.print_paths([paths[0], *(paths[0].parent / name for name in ("tables", "figures"))])
     return FAILED_RUNS if failed else 0
 
@@ -187,25 +208,23 @@ def check_architectures(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(models.ARCHITECTURES)
 
 
-def is_finished(job: Job, shards) -> bool:
+def is_finished(plan: CrossValidation) -> bool:
     """Whether a run stands on every fold, with these settings and this data.
 
     Raises:
         UserError: The run's folder holds other settings or other data; said before hours are spent on the others.
     """
-    from experiments import _crossval
     from stfer.evaluation import results
 
-    config = _settings.config(job.architecture, job.data, job.seed)
-    folder = _crossval.run_path(FLAGS.workdir, shards.name, FLAGS.protocol, config)
+    folder, config = plan.folder.path, plan.config
     if not (folder / "config.json").exists():
         return False
     found = results.read_json(folder / "config.json")
     settings = {name: found["settings"].get(name) for name in config.to_dict()}
     lines = results.differences(settings, config.to_dict())
-    if found["data"].get("checksum") != shards.checksum:
+    if found["data"].get("checksum") != plan.shards.checksum:
         lines.append(
-            f"the data there has checksum {found['data'].get('checksum')!r}, here {shards.checksum!r}"
+            f"the data there has checksum {found['data'].get('checksum')!r}, here {plan.shards.checksum!r}"
         )
     if lines:
         raise _app.UserError(
@@ -229,31 +248,41 @@ def passed_on() -> list[str]:
 
 
 def run_loso(job: Job) -> int:
-    """Make or finish one run in a process of its own; returns its exit code."""
+    """Make or finish one run in a process of its own.
+
+    Returns:
+        Its exit code: 128 and the signal's number when it was asked to stop, negative when a signal killed it.
+    """
     command = [
         *(sys.executable, "-m", "experiments.loso"),
         *(f"--data={job.data}", f"--arch={job.architecture}", f"--seed={job.seed}"),
         *passed_on(),
         *(["--debug"] if FLAGS.debug else []),
     ]
-    with subprocess.Popen(command) as process, _signals_left_to(process):
-        return process.wait()
+    with subprocess.Popen(command) as process, _signals_left_to(process) as caught:
+        code = process.wait()
+    # A run that has not got as far as its own handler dies of the signal.
+    return 128 + caught[0] if code and caught else code
 
 
 @contextmanager
-def _signals_left_to(process: subprocess.Popen) -> Iterator[None]:
-    """Leave stopping to the run, which saves first: Ctrl-C reaches it from the terminal, SIGTERM is handed on."""
+def _signals_left_to(process: subprocess.Popen) -> Iterator[list[int]]:
+    """Leave stopping to the run, which saves first: Ctrl-C reaches it from the terminal, SIGTERM is handed on.
 
-    def hand_on(number: int, frame: object) -> None:
+    Yields:
+        The signals that came meanwhile.
+    """
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
         del frame
-        process.send_signal(number)
+        caught.append(number)
+        if number == signal.SIGTERM:
+            process.send_signal(number)
 
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
-    }
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield caught
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

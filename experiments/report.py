@@ -56,7 +56,8 @@ def main(argv: list[str]) -> int:
     found = runs.find_runs(FLAGS.workdir)
     comparisons = runs.comparisons(found)
     show_settings(comparisons)
-    paths = report(comparisons, load_sets(FLAGS.data))
+    unfinished = runs.unfinished(runs.run_folders(FLAGS.workdir))
+    paths = report(comparisons, load_sets(FLAGS.data), unfinished)
     _app.print_paths([paths[0], *(report_folder() / name for name in ("tables", "figures"))])
     return 0
 
@@ -90,15 +91,18 @@ def load_sets(names: Sequence[str]) -> list:
     return [_data.load(name) for name in names]
 
 
-def report(comparisons: Sequence[Comparison], sets: Sequence) -> list[Path]:
+def report(
+    comparisons: Sequence[Comparison], sets: Sequence, unfinished: Sequence[tuple[Path, int]]
+) -> list[Path]:
     """Write the report, print its tables and the summary; returns the paths.
 
     Args:
         comparisons: what to report.
         sets: shards to take pictures from; empty for none.
+        unfinished: folders of runs without a result, with their finished folds.
     """
     from stfer.reporting import report as report_lib
-    from stfer.reporting import runs, tables
+    from stfer.reporting import tables
 
     shown, paths = report_lib.write_report(
         comparisons,
@@ -106,7 +110,7 @@ def report(comparisons: Sequence[Comparison], sets: Sequence) -> list[Path]:
         vote=FLAGS.vote,
         parameters=count_parameters(),
         frames=frame_source(comparisons, sets),
-        unfinished=runs.unfinished(FLAGS.workdir),
+        unfinished=unfinished,
     )
     print()
     print("\n".join(map(tables.to_text, shown)))
@@ -121,9 +125,10 @@ def print_summary(comparisons: Sequence[Comparison]) -> None:
 
     for comparison in comparisons:
         pairs = compare(comparison, FLAGS.vote)
-        print(f"Summary: {comparison.title}")
-        holding = [summary.pair_sentence(pair) for pair in pairs if pair.holds]
-        for sentence in summary.headline(comparison, FLAGS.vote, pairs) + holding:
+        print(f"Summary: {comparison.title}; vote by {FLAGS.vote} probability")
+        holding, not_established = summary.differences(comparison, pairs)
+        headline = summary.headline(comparison, FLAGS.vote, pairs)
+        for sentence in headline + holding + not_established:
             print(f"  {sentence}")
         for note in summary.partial_notes(comparison):
             print(f"  {note}")

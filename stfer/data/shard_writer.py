@@ -7,8 +7,6 @@ goes on after the last whole line. The bytes depend on the sequences alone, not 
 
 import contextlib
 import csv
-import fcntl
-import hashlib
 import io
 import json
 import os
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from stfer.data import shard_format
+from stfer.data.journal import Journal
 from stfer.data.sequence import EMOTIONS_6, Dropped
 
 SHARD_BYTES = 256 << 20
@@ -73,11 +72,9 @@ class ShardWriter:
         self._shard_bytes = shard_bytes
         self.staging = self.folder.parent / f".{self.folder.name}.partial"
         self.staging.mkdir(parents=True, exist_ok=True)
-        self._journal = open(self.staging / JOURNAL, "a+b")  # noqa: SIM115
         try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._journal = Journal(self.staging / JOURNAL)
         except BlockingIOError:
-            self._journal.close()
             raise BlockingIOError(
                 f"another process is writing {folder}: wait for it, or end it"
             ) from None
@@ -212,8 +209,7 @@ class ShardWriter:
 
     def _record(self, entry: dict[str, Any]) -> None:
         with self._named_errors():
-            self._journal.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-            self._journal.flush()
+            self._journal.append(entry)
         self.entries.append(entry)
 
     @contextlib.contextmanager
@@ -244,34 +240,14 @@ class ShardWriter:
 
     def _resume(self) -> list[dict[str, Any]]:
         """Entries of an interrupted run with the same settings; otherwise empty the folder."""
-        self._journal.seek(0)
-        fingerprint = hashlib.sha256(json.dumps(self._header, sort_keys=True).encode()).hexdigest()
-        lines = self._journal.read().split(b"\n")
-        entries: list[dict[str, Any]] = []
-        whole = len(lines[0]) + 1
-        if lines[0].decode(errors="replace") == fingerprint and len(lines) > 1:
-            # The last piece follows the last newline: empty, or a line torn by the kill.
-            for line in lines[1:-1]:
-                try:
-                    entry = json.loads(line)
-                    intact = not entry["kept"] or self._is_intact(entry)
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not intact:
-                    break
-                entries.append(entry)
-                whole += len(line) + 1
-            self._journal.truncate(whole)
-            self._journal.seek(0, os.SEEK_END)
-        else:
+        entries = self._journal.resume(self._header, self._is_intact)
+        if entries is None:
             for path in self.staging.iterdir():
-                if path.name != JOURNAL:
-                    shutil.rmtree(
-                        path
-                    ) if path.is_dir() and not path.is_symlink() else path.unlink()
-            self._journal.truncate(0)
-            self._journal.write(fingerprint.encode() + b"\n")
-            self._journal.flush()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != JOURNAL:
+                    path.unlink()
+            self._journal.begin(self._header)
             return []
         last = next((e for e in reversed(entries) if e["kept"]), None)
         if last:
@@ -279,7 +255,9 @@ class ShardWriter:
         return entries
 
     def _is_intact(self, entry: dict[str, Any]) -> bool:
-        """Whether an entry's frames are on disk as they were (a power cut can lose them)."""
+        """Whether a kept entry's frames are on disk as they were (a power cut can lose them)."""
+        if not entry["kept"]:
+            return True
         path = self._path(entry["shard"])
         end = _npy_header_bytes(0, self._header["size"])
         end += (entry["offset"] + entry["frames"]) * self.frame_bytes

@@ -39,7 +39,8 @@ def summarise(
         [low, high], or None with a single subject, see `accuracy_interval`. `subject_mean_accuracy`: mean over
         subjects of each one's accuracy. `unweighted_average_recall`: mean recall over the classes
         that `labels` holds. `macro_f1`: mean F1 over the classes that are in `labels` or
-        `predicted`. `confusion_matrix`: lists of int [num_classes, num_classes], rows are the true class.
+        `predicted`. `chance`: accuracy of always naming the commonest class of `labels` (1 / num_classes where all
+        are equally common). `confusion_matrix`: lists of int [num_classes, num_classes], rows are the true class.
 
     Raises:
         ValueError: if the arrays are empty, of unequal length, or hold a class that does not exist.
@@ -55,6 +56,7 @@ def summarise(
             metrics.recall_score(labels, predicted, labels=np.unique(labels), average="macro")
         ),
         "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
+        "chance": float(np.bincount(labels).max() / len(labels)),
         "confusion_matrix": metrics.confusion_matrix(
             labels, predicted, labels=np.arange(num_classes)
         ).tolist(),

@@ -62,6 +62,7 @@ class FoldResult:
         history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
         training_seconds: Time spent on training.
         testing_seconds: Time spent on classifying the held-out sequences.
+        hardware: What it was trained on, as `config.json` records it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class FoldResult:
     history: Sequence[Mapping[str, float]]
     training_seconds: float
     testing_seconds: float
+    hardware: Mapping[str, Any]
 
 
 def vote_metrics(

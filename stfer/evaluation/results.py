@@ -151,6 +151,7 @@ class RunFolder:
                 record["history"],
                 record["training_seconds"],
                 record["testing_seconds"],
+                record["hardware"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -214,7 +215,9 @@ def pooled_result(
         "training_seconds": float(np.sum(seconds)),
         "testing_seconds": float(sum(fold.testing_seconds for fold in finished)),
         "classes": list(classes),
-        "chance": 1 / len(classes),
+        "hardware": [
+            dict(item) for item in dict.fromkeys(tuple(f.hardware.items()) for f in finished)
+        ],
         "votes": vote_metrics(predictions, classes),
     }
 

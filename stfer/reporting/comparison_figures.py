@@ -10,9 +10,10 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from stfer.evaluation.voting import VOTES
 from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, save
-from stfer.reporting.paper import PAPER, PAPER_SETS, paper_set
-from stfer.reporting.runs import Comparison, display_name
-from stfer.reporting.scores import outcomes, score
+from stfer.reporting.paper import PAPER, PAPER_SETS
+from stfer.reporting.paper_tables import papers_own
+from stfer.reporting.runs import Comparison, Run, display_name
+from stfer.reporting.scores import counted, outcomes, score
 
 _MOST_NAMED_SUBJECTS = 60
 
@@ -34,16 +35,25 @@ def draw_comparison(comparison: Comparison, folder: Path, vote: str) -> list[Pat
 
 def distribution_figure(comparisons: Sequence[Comparison]) -> Figure:
     """Sequences of each class in each data set (Fig. 12): the sequences that were tested."""
-    sets = {c.data: c for c in comparisons}
+    # Comparisons of one set (other settings, another protocol) tested the same sequences: the fullest run of them.
+    fullest: dict[tuple[str, str], tuple[str, Run]] = {}
+    for comparison in comparisons:
+        run = max(comparison.runs, key=lambda run: run.result["sequences"])
+        _, known = fullest.get((run.data, run.checksum), (None, None))
+        if known is None or run.result["sequences"] > known.result["sequences"]:
+            fullest[run.data, run.checksum] = (comparison.label, run)
+    classes = list(dict.fromkeys(name for _, run in fullest.values() for name in run.classes))
+    names = [run.data for _, run in fullest.values()]
     with canvas(6.5, 2.8) as (figure, axes):
         plot = axes[0, 0]
-        width = 0.8 / len(sets)
-        for number, (name, comparison) in enumerate(sets.items()):
-            run = max(comparison.runs, key=lambda run: run.result["sequences"])
-            counts = (
-                run.of_vote("summed")["label"].value_counts().reindex(run.classes, fill_value=0)
-            )
-            places = np.arange(len(counts)) + (number - (len(sets) - 1) / 2) * width
+        width = 0.8 / len(fullest)
+        for number, (label, run) in enumerate(fullest.values()):
+            name = label if names.count(run.data) > 1 else run.data
+            part = "" if run.complete else f", {run.folds} folds"
+            counts = run.of_vote("summed")["label"].value_counts()
+            counts = counts.reindex(run.classes, fill_value=0)
+            places = np.array([classes.index(c) for c in run.classes])
+            places = places + (number - (len(fullest) - 1) / 2) * width
             bars = plot.bar(
                 places,
                 counts,
@@ -51,10 +61,10 @@ def distribution_figure(comparisons: Sequence[Comparison]) -> Figure:
                 color=COLOURS[number % len(COLOURS)],
                 hatch=("", "//", "..", "xx")[number % 4],
                 edgecolor="white",
-                label=f"{name} ({counts.sum()} sequences)",
+                label=f"{name} ({counts.sum()} sequences{part})",
             )
             plot.bar_label(bars, fontsize=7, padding=1)
-        plot.set_xticks(range(len(counts)), counts.index)
+        plot.set_xticks(range(len(classes)), classes)
         plot.set_ylabel("sequences")
         plot.margins(y=0.12)
         figure.legend(loc="outside upper left", ncols=2, fontsize=8)
@@ -64,7 +74,7 @@ def distribution_figure(comparisons: Sequence[Comparison]) -> Figure:
 def accuracy_figure(comparison: Comparison) -> Figure:
     """Accuracy of every architecture by both votes, 95 % intervals, chance, and the paper's on the paper's data."""
     groups = comparison.by_architecture
-    published = paper_set(comparison.data) if comparison.protocol == "loso" else None
+    published = papers_own(comparison) if comparison.protocol == "loso" else None
     with canvas(6.5, 1.5 + 0.45 * len(groups)) as (figure, axes):
         plot = axes[0, 0]
         for row, (architecture, runs) in enumerate(groups.items()):
@@ -93,8 +103,9 @@ def accuracy_figure(comparison: Comparison) -> Figure:
                     markerfacecolor="white",
                     label="the paper" if row == 0 else None,
                 )
-        chance = comparison.runs[0].result.get("chance", 1 / len(comparison.runs[0].classes))
-        plot.axvline(chance, color="0.45", linestyle=":", linewidth=1.2, label="chance")
+        plot.axvline(
+            comparison.chance, color="0.45", linestyle=":", linewidth=1.2, label="commonest class"
+        )
         plot.set_yticks(
             range(len(groups)), [_row_label(name, runs) for name, runs in groups.items()]
         )
@@ -133,7 +144,9 @@ def subject_figure(comparison: Comparison, vote: str) -> Figure:
         plot.spines[:].set_visible(False)
         plot.tick_params(length=0)
         figure.colorbar(image, ax=plot, label="accuracy", fraction=0.04, pad=0.02)
-        figure.suptitle(f"{comparison.title}; accuracy of each subject", fontsize=9)
+        figure.suptitle(
+            f"{comparison.title}; accuracy of each subject, {VOTE_NAMES[vote]}", fontsize=9
+        )
     return figure
 
 
@@ -165,11 +178,11 @@ def time_figure(comparison: Comparison, vote: str) -> Figure:
         plot.set_xlabel("training seconds a fold (log scale)")
         plot.set_ylabel("accuracy, 95 % interval")
         figure.legend(loc="outside right upper", fontsize=8)
-        figure.suptitle(comparison.title, fontsize=9)
+        figure.suptitle(f"{comparison.title}; {VOTE_NAMES[vote]}", fontsize=9)
     return figure
 
 
 def _row_label(architecture: str, runs: Sequence) -> str:
     """The architecture's name, and how many folds where they are not all."""
-    partial = dict.fromkeys(run.folds for run in runs if not run.complete)
+    partial = dict.fromkeys(run.folds for run in counted(runs) if not run.complete)
     return display_name(architecture) + (f"\n({', '.join(partial)} folds)" if partial else "")

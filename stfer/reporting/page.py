@@ -76,7 +76,7 @@ def render(
 
 def _section(section: "Section", vote: str, frames: "FrameSource | None") -> dict[str, Any]:
     comparison = section.comparison
-    pairs = sorted(section.pairs, key=lambda pair: -pair.difference)
+    holding, open_ = summary.differences(comparison, section.pairs)
     confused = summary.confused_pairs(comparison, vote)
     figures = [(title, _svg(path)) for title, path in section.figures.items()]
     return {
@@ -84,8 +84,8 @@ def _section(section: "Section", vote: str, frames: "FrameSource | None") -> dic
         "title": comparison.title,
         "headline": summary.headline(comparison, vote, section.pairs),
         "partial": summary.partial_notes(comparison),
-        "holding": [summary.pair_sentence(pair) for pair in pairs if pair.holds],
-        "open": [summary.pair_sentence(pair) for pair in pairs if not pair.holds],
+        "holding": holding,
+        "open": open_,
         "tables": section.tables,
         # Figures of several architectures have no colon; those of one run are folded away by run.
         "figures": [item for item in figures if ":" not in item[0]],
@@ -148,7 +148,7 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
     data = comparison.runs[0].config["data"]
     rows = [
         ("data", f"{comparison.data}, checksum {comparison.checksum[:16]}"),
-        ("sequences, subjects", f"{data.get('sequences', '?')}, {data.get('subjects', '?')}"),
+        ("sequences, subjects", f"{data.get('sequences', '?')}, {comparison.subjects}"),
         ("classes", ", ".join(comparison.runs[0].classes)),
         ("face crop", _pairs(data.get("crop") or {})),
         ("protocol", PROTOCOLS.get(comparison.protocol, comparison.protocol)),
@@ -183,4 +183,9 @@ def command(run: Run) -> str:
     for name in ("preset", "epochs", "batch_size", "learning_rate", "precision", "seed"):
         if name in run.settings:
             flags.append(f"--{name}={run.settings[name]}")
+    if "recompute_statistics" in run.settings:
+        no = "" if run.settings["recompute_statistics"] else "no"
+        flags.append(f"--{no}recompute_statistics")
+    if module := run.config.get("module"):
+        flags.append(f"--modules={module}")
     return "python -m experiments.loso " + " ".join(shlex.quote(flag) for flag in flags)

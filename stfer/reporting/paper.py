@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 PAPER_SETS = ("CK+", "Oulu-CASIA")
 PAPER_PROTOCOL = "LOSO"
+PAPER_CLASSES = 6
+PAPER_TRAINING = (200, 32)  # epochs, batch size
 PAPER_HARDWARE = "NVIDIA GeForce 940M"
 
 

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from stfer.reporting.paper import (
     PAPER,
+    PAPER_CLASSES,
     PAPER_HARDWARE,
     PAPER_PROTOCOL,
     PAPER_SETS,
+    PAPER_TRAINING,
     TABLE_VI_NOTE,
     paper_set,
 )
-from stfer.reporting.runs import Comparison, Run, display_name
-from stfer.reporting.scores import score
+from stfer.reporting.runs import Comparison, display_name
+from stfer.reporting.scores import Score, score
 from stfer.reporting.tables import Column, Table
-
-VOTE_TITLES = {"summed": "summed", "maximum": "maximum"}
 
 
 def paper_tables(
@@ -73,12 +73,12 @@ def accuracy_table(architecture: str, comparisons: Sequence[Comparison]) -> Tabl
             rows.append(
                 (
                     _row_name(architecture, vote),
-                    comparison.data,
+                    comparison.label,
                     comparison.protocol.upper(),
                     ours.folds,
                     ours.accuracy,
                     ours.interval,
-                    *_beside(ours.accuracy, published, paper_set(comparison.data)),
+                    *_beside(_comparable(comparison, ours), published, papers_own(comparison)),
                 )
             )
     notes += protocol_notes(comparisons)
@@ -119,13 +119,20 @@ def time_table(comparisons: Sequence[Comparison]) -> Table:
             for run in runs:
                 machines.setdefault(run.hardware, chr(ord("A") + len(machines)))
             which = " ".join(sorted({machines[run.hardware] for run in runs}))
-            same = paper_set(comparison.data)
-            published = dict(zip(PAPER_SETS, paper.seconds, strict=True)).get(same)
-            known = published is not None and ours.seconds is not None
+            published = dict(zip(PAPER_SETS, paper.seconds, strict=True)).get(
+                papers_own(comparison)
+            )
+            trained = (comparison.settings.get("epochs"), comparison.settings.get("batch_size"))
+            known = (
+                published is not None
+                and ours.seconds is not None
+                and _comparable(comparison, ours) is not None
+                and trained == PAPER_TRAINING
+            )
             rows.append(
                 (
                     display_name(architecture),
-                    comparison.data,
+                    comparison.label,
                     comparison.protocol.upper(),
                     ours.folds,
                     which,
@@ -152,8 +159,8 @@ def time_table(comparisons: Sequence[Comparison]) -> Table:
         (
             *named,
             *protocol_notes(comparisons),
-            "Under k-fold the seconds are of one fold, not of one subject. "
-            "Seconds on other data or with other settings cannot be set against the paper's.",
+            "Under k-fold the seconds are of one fold, not of one subject. There is a difference for the paper's data, "
+            "protocol, epochs and batch size alone.",
         ),
     )
 
@@ -163,27 +170,34 @@ def protocol_notes(comparisons: Sequence[Comparison]) -> list[str]:
     notes = []
     for comparison in comparisons:
         settings = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in comparison.settings.items())
-        note = f"{comparison.data}: {comparison.protocol_text}; {settings}."
-        if paper_set(comparison.data) is None:
+        note = f"{comparison.label}: {comparison.protocol_text}; {settings}."
+        if papers_own(comparison) is None:
             note += " Other data than the paper's: a difference to the paper says nothing about reproducing it."
-        elif comparison.protocol != "loso":
-            note += " Another protocol than the paper's: differences mix model and protocol."
+        if comparison.protocol != "loso":
+            note += " Another protocol than the paper's, so no difference is shown."
+        if not all(run.complete for run in comparison.runs):
+            note += " No difference is shown where folds are lacking."
         notes.append(note)
     return list(dict.fromkeys(notes))
 
 
-def partial_runs(comparisons: Sequence[Comparison]) -> list[Run]:
-    """The runs whose figures do not stand on every fold."""
-    return [run for comparison in comparisons for run in comparison.runs if not run.complete]
+def papers_own(comparison: Comparison) -> str | None:
+    """Which of the paper's two sets a comparison is on, or None: by name, six classes, and strong visible light."""
+    run, name = comparison.runs[0], paper_set(comparison.data)
+    if len(run.classes) != PAPER_CLASSES:
+        return None
+    strong = run.of_vote("summed").index.str.endswith("_VL_Strong")
+    return None if name == "Oulu-CASIA" and not strong.all() else name
+
+
+def _comparable(comparison: Comparison, ours: Score) -> float | None:
+    """The accuracy, where it may be set against the paper's: every fold, leave one subject out."""
+    return ours.accuracy if ours.complete and comparison.protocol == "loso" else None
 
 
 def _row_name(architecture: str, vote: str) -> str:
     several = len(PAPER[architecture].votes) > 1
-    return (
-        f"{display_name(architecture)}, {VOTE_TITLES[vote]}"
-        if several
-        else display_name(architecture)
-    )
+    return f"{display_name(architecture)}, {vote}" if several else display_name(architecture)
 
 
 def _beside(

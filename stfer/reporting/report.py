@@ -81,7 +81,9 @@ def write_report(
     )
     index = out / "index.html"
     index.write_text(html, encoding="utf-8")
-    return shown, [index, *written, *sorted((out / "figures").rglob("*.*"))]
+    drawn = [path for section in sections for path in section.figures.values()]
+    drawn = [path.with_suffix(f".{ending}") for path in drawn for ending in figures.FORMATS]
+    return shown, [index, *written, *distribution, *drawn]
 
 
 def _section(comparison: Comparison, key: str, out: Path, vote: str) -> Section:
@@ -90,8 +92,8 @@ def _section(comparison: Comparison, key: str, out: Path, vote: str) -> Section:
     found = [
         summary.summary_table(comparison, vote, f"summary_{key}_{vote}"),
         summary.summary_table(comparison, other, f"summary_{key}_{other}"),
-        summary.pair_table(comparison, pairs, f"pairs_{key}") if pairs else None,
-        summary.seed_table(comparison, vote, f"seeds_{key}"),
+        summary.pair_table(comparison, vote, pairs, f"pairs_{key}_{vote}") if pairs else None,
+        summary.seed_table(comparison, vote, f"seeds_{key}_{vote}"),
     ]
     folder = out / "figures" / key
     written = comparison_figures.draw_comparison(comparison, folder, vote)

@@ -5,8 +5,8 @@ A run is one architecture, one data set, one protocol and one seed. Runs are com
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ _RESULT_FIELDS = (
     "votes",
     "classes",
     "protocol",
+    "hardware",
 )
 
 
@@ -109,8 +110,8 @@ class Run:
 
     @property
     def hardware(self) -> str:
-        """The machine in words."""
-        return hardware_text(self.result.get("hardware") or self.config.get("hardware", {}))
+        """The machines that its folds were trained on, in words."""
+        return "; ".join(map(hardware_text, self.result["hardware"]))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -143,9 +144,11 @@ class Comparison:
 
     Attributes:
         runs: by architecture in the paper's order, then by seed.
+        distinction: what tells it from another comparison on a set of the same name under the same protocol.
     """
 
     runs: tuple[Run, ...]
+    distinction: str = ""
 
     @property
     def data(self) -> str:
@@ -174,9 +177,25 @@ class Comparison:
         return {name: settings[name] for name in COMPARED_SETTINGS if name in settings}
 
     @property
+    def label(self) -> str:
+        """The data set's name, with the distinction where it needs one."""
+        return f"{self.data} ({self.distinction})" if self.distinction else self.data
+
+    @property
     def title(self) -> str:
         """Data and protocol in one line."""
-        return f"{self.data}, {self.protocol_text}"
+        return f"{self.label}, {self.protocol_text}"
+
+    @property
+    def subjects(self) -> int:
+        """How many people the data set shows."""
+        return int(self.runs[0].config["data"]["subjects"])
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always naming the class that is commonest among the tested sequences."""
+        run = max(self.runs, key=lambda run: run.result["sequences"])
+        return run.result["votes"]["summed"]["chance"]
 
     @property
     def by_architecture(self) -> dict[str, list[Run]]:
@@ -200,10 +219,11 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     config = _read_json(folder / "config.json", ("settings", "data"))
     result = _read_json(folder / "result.json", _RESULT_FIELDS)
-    if "checksum" not in config["data"]:
-        raise ValueError(
-            f"{folder / 'config.json'} lacks data.checksum: it was not written by a run"
-        )
+    for field in ("checksum", "subjects"):
+        if field not in config["data"]:
+            raise ValueError(
+                f"{folder / 'config.json'} lacks data.{field}: it was not written by a run"
+            )
     run = Run(folder, config, {"seed": config["settings"].get("seed", 0)} | result)
     for vote in VOTES:
         if vote not in result["votes"]:
@@ -217,38 +237,51 @@ def read_run(folder: str | Path) -> Run:
     return run
 
 
-def find_runs(workdir: str | Path) -> list[Run]:
-    """Every finished run under a folder, in the paper's order.
+def run_folders(workdir: str | Path) -> list[Path]:
+    """Every run folder under a folder, finished or begun.
 
     Raises:
-        FileNotFoundError: if there is no such folder or no finished run in it.
+        FileNotFoundError: if there is no such folder.
     """
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise FileNotFoundError(
             f"{workdir} is not a folder; --workdir names the folder of the runs"
         )
-    runs = [
-        read_run(path.parent)
-        for path in sorted(workdir.rglob("result.json"))
-        # Another program's result.json has nothing of a run beside it.
-        if any((path.parent / name).exists() for name in ("config.json", "folds"))
-        and _has_result(path)
-    ]
+    # Another program's result.json or config.json has nothing of a run beside it.
+    beside = {"result.json": ("config.json", "folds"), "config.json": ("folds",)}
+    return sorted(
+        {
+            path.parent
+            for name, others in beside.items()
+            for path in workdir.rglob(name)
+            if any((path.parent / other).exists() for other in others)
+        }
+    )
+
+
+def find_runs(workdir: str | Path) -> list[Run]:
+    """Every run under a folder that has a result, in the paper's order.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or no finished run in it.
+    """
+    runs = read_runs(run_folders(workdir))
     if not runs:
         raise FileNotFoundError(
             f"{workdir} holds no finished run (no result.json); experiments.loso makes one"
         )
-    return sorted(runs, key=_order)
+    return runs
 
 
-def unfinished(workdir: str | Path) -> list[tuple[Path, int]]:
-    """Run folders that were begun but have no result yet, each with the number of folds that are done."""
-    begun = [
-        path.parent
-        for path in sorted(Path(workdir).rglob("config.json"))
-        if (path.parent / "folds").is_dir() and not _has_result(path.parent / "result.json")
-    ]
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs among these folders that have a result, in the paper's order; raises as `read_run`."""
+    return sorted((read_run(folder) for folder in folders if _has_result(folder)), key=_order)
+
+
+def unfinished(folders: Iterable[Path]) -> list[tuple[Path, int]]:
+    """The runs among these folders that have no result yet, each with the number of folds that are done."""
+    begun = [folder for folder in folders if not _has_result(folder)]
     return [(folder, len(list(folder.glob("folds/held_out=*/fold.json")))) for folder in begun]
 
 
@@ -271,11 +304,28 @@ def comparisons(runs: Iterable[Run]) -> list[Comparison]:
                     f"{twin.folder} and {run.folder} are the same architecture, data, settings and seed; "
                     "move one of them out of the folder"
                 )
-    return [Comparison(tuple(group)) for _, group in sorted(groups.items())]
+    return _told_apart([Comparison(tuple(group)) for _, group in sorted(groups.items())])
 
 
-def _has_result(path: Path) -> bool:
+def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons of one title with what differs between them: training settings, then the data."""
+    told = []
+    for comparison in found:
+        twins = [other for other in found if other.title == comparison.title]
+        differing = [
+            f"{name.replace('_', ' ')} {comparison.settings.get(name)}"
+            for name in COMPARED_SETTINGS
+            if len({str(twin.settings.get(name)) for twin in twins}) > 1
+        ]
+        if len({twin.checksum for twin in twins}) > 1:
+            differing.append(f"{comparison.subjects} subjects, data {comparison.checksum[:8]}")
+        told.append(replace(comparison, distinction=", ".join(differing)))
+    return told
+
+
+def _has_result(folder: Path) -> bool:
     """Whether a run has at least one finished fold in its result."""
+    path = folder / "result.json"
     return path.exists() and bool(_read_json(path, _RESULT_FIELDS)["folds_done"])
 
 
@@ -285,8 +335,9 @@ def display_name(architecture: str) -> str:
 
 
 def in_sentence(name: str) -> str:
-    """A display name inside a sentence: "Late fusion" becomes "late fusion", "RNN" stays."""
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+    """A display name inside a sentence: "Late fusion" becomes "late fusion"; "RNN", and a name from outside, stay."""
+    ours = name in NAMES.values() and not name[1:2].isupper()
+    return name[:1].lower() + name[1:] if ours else name
 
 
 def hardware_text(hardware: Mapping[str, Any]) -> str:

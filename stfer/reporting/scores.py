@@ -19,10 +19,10 @@ class Score:
         accuracy, interval, subject_mean, recall, macro_f1: as `stfer.evaluation.metrics.summarise` names them.
         deviation: standard deviation of the accuracy over seeds (n - 1), None with one seed.
         lowest, highest: the accuracy's range over seeds.
-        seeds: how many.
-        folds: "12 of 12", or one such for each seed where they differ.
-        complete: whether every seed has every fold.
-        sequences: how many each seed was tested on (the smallest number).
+        seeds: how many the figures stand on, see `counted`.
+        folds: such as "12 of 12".
+        complete: whether that is every fold.
+        sequences: how many were tested.
         seconds: training seconds a fold, mean over seeds, or None.
         parameters: trainable parameters, or None if the runs do not say.
     """
@@ -45,6 +45,7 @@ class Score:
 
 def score(runs: Sequence[Run], vote: str) -> Score:
     """The figures of the runs of one architecture, which differ in their seed alone."""
+    runs = counted(runs)
     votes = [run.result["votes"][vote] for run in runs]
     accuracies = np.array([figures["accuracy"] for figures in votes])
     interval = votes[0]["accuracy_interval"]
@@ -66,12 +67,21 @@ def score(runs: Sequence[Run], vote: str) -> Score:
         lowest=float(accuracies.min()),
         highest=float(accuracies.max()),
         seeds=len(runs),
-        folds=", ".join(dict.fromkeys(run.folds for run in runs)),
-        complete=all(run.complete for run in runs),
-        sequences=min(run.result["sequences"] for run in runs),
+        folds=runs[0].folds,
+        complete=runs[0].complete,
+        sequences=runs[0].result["sequences"],
         seconds=None if None in seconds else float(np.mean(seconds)),
         parameters=runs[0].result.get("parameters"),
     )
+
+
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs of one architecture that its figures stand on: all tested the same sequences.
+
+    Those with every fold; while none has, the one with most of them.
+    """
+    complete = [run for run in runs if run.complete]
+    return complete or [max(runs, key=lambda run: run.result["folds_done"])]
 
 
 def outcomes(runs: Sequence[Run], vote: str) -> pd.DataFrame:
@@ -82,24 +92,22 @@ def outcomes(runs: Sequence[Run], vote: str) -> pd.DataFrame:
         vote: "summed" or "maximum".
 
     Returns:
-        Indexed by the ids of the sequences that every seed was tested on: `subject`, `label`, `right` (share of the
-        seeds, float) and `first` (bool: whether the first run is right).
+        Indexed by the ids of the sequences that were tested: `subject`, `label`, `right` (share of the seeds that
+        are `counted`, float) and `first` (bool: whether the first of them is right).
 
     Raises:
-        ValueError: if two runs name different labels or subjects for one sequence.
+        ValueError: if two runs name different sequences, or different labels or subjects for one.
     """
-    tables = [run.of_vote(vote) for run in runs]
-    shared = tables[0].index
-    for table in tables[1:]:
-        shared = shared.intersection(table.index)
-    about = tables[0].loc[shared, ["subject", "label"]]
+    runs = counted(runs)
+    tables = [run.of_vote(vote).sort_index() for run in runs]
+    about = tables[0][["subject", "label"]]
     for run, table in zip(runs, tables, strict=True):
-        if not about.equals(table.loc[shared, ["subject", "label"]]):
+        if not about.equals(table[["subject", "label"]]):
             raise ValueError(
-                f"{run.folder} and {runs[0].folder} name different subjects or labels for the same sequence"
+                f"{run.folder} and {runs[0].folder} name different sequences, subjects or labels"
             )
-    right = np.mean([table.loc[shared, "right"].to_numpy(dtype=float) for table in tables], axis=0)
-    return about.assign(right=right, first=tables[0].loc[shared, "right"].to_numpy(dtype=bool))
+    right = np.mean([table["right"].to_numpy(dtype=float) for table in tables], axis=0)
+    return about.assign(right=right, first=tables[0]["right"].to_numpy(dtype=bool))
 
 
 def compare(comparison: Comparison, vote: str) -> list[Pair]:

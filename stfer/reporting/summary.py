@@ -9,7 +9,7 @@ import pandas as pd
 from stfer.evaluation.significance import ALPHA, METHODS, Pair, smallest_corrected_p
 from stfer.reporting.paper import LITERATURE
 from stfer.reporting.runs import Comparison, display_name, in_sentence
-from stfer.reporting.scores import Score, outcomes, score
+from stfer.reporting.scores import Score, counted, outcomes, score
 from stfer.reporting.tables import Column, Table, format_value
 
 
@@ -49,14 +49,11 @@ def summary_table(comparison: Comparison, vote: str, name: str) -> Table:
                 ours.seconds,
             )
         )
-    chance = comparison.runs[0].result.get("chance")
     notes = [
-        "Interval: 95 %, bootstrap over subjects (2,000 resamples). Chance is "
-        f"{format_value(chance, 'share')}."
-        if chance is not None
-        else "Interval: 95 %, bootstrap over subjects.",
+        "Interval: 95 %, bootstrap over subjects (2,000 resamples). Always naming the commonest class would give "
+        f"{format_value(comparison.chance, 'share')}.",
+        *partial_notes(comparison),
     ]
-    notes += partial_notes(comparison)
     return Table(
         name,
         f"{comparison.title}: all architectures, vote by {vote} probability",
@@ -79,20 +76,25 @@ def summary_table(comparison: Comparison, vote: str, name: str) -> Table:
 
 def partial_notes(comparison: Comparison) -> list[str]:
     """A warning for each run that does not stand on every fold."""
-    return [
-        f"Partial: {display_name(run.architecture)}, seed {run.seed}, stands on {run.folds} folds."
-        for run in comparison.runs
-        if not run.complete
-    ]
+    notes = []
+    for runs in comparison.by_architecture.values():
+        used = counted(runs)
+        for run in runs:
+            if not run.complete:
+                out = "" if run in used else "; it is left out of the means"
+                name = display_name(run.architecture)
+                notes.append(f"Partial: {name}, seed {run.seed}, stands on {run.folds} folds{out}.")
+    return notes
 
 
-def pair_table(comparison: Comparison, pairs: Sequence[Pair], name: str) -> Table:
-    """Every two architectures: the difference and whether it holds."""
+def pair_table(comparison: Comparison, vote: str, pairs: Sequence[Pair], name: str) -> Table:
+    """Every two architectures by one vote: the difference and whether it holds."""
     rows = [
         (
             pair.better,
             pair.worse,
             pair.sequences,
+            f"{pair.subjects} of {comparison.subjects}",
             pair.difference,
             pair.interval,
             pair.permutation,
@@ -111,11 +113,12 @@ def pair_table(comparison: Comparison, pairs: Sequence[Pair], name: str) -> Tabl
         )
     return Table(
         name,
-        f"{comparison.title}: paired differences in accuracy",
+        f"{comparison.title}: paired differences in accuracy, vote by {vote} probability",
         (
             Column("Better"),
             Column("Worse"),
             Column("Sequences", "count"),
+            Column("Subjects"),
             Column("Difference", "difference"),
             Column("95 % interval", "interval"),
             Column("p, permutation", "p"),
@@ -134,7 +137,7 @@ def seed_table(comparison: Comparison, vote: str, name: str) -> Table | None:
     for architecture, runs in comparison.by_architecture.items():
         ours = score(runs, vote)
         if ours.seeds > 1:
-            seeds = ", ".join(str(run.seed) for run in runs)
+            seeds = ", ".join(str(run.seed) for run in counted(runs))
             row = (ours.accuracy, ours.deviation, ours.lowest, ours.highest)
             rows.append((display_name(architecture), seeds, ours.folds, *row))
     if not rows:
@@ -170,28 +173,40 @@ def literature_table() -> Table:
         ),
         tuple(rows),
         (
-            "Accuracies as the paper cites them (section III). They use other splits, often pretrained networks or "
-            "landmarks, and must not be read in one column with leave-one-subject-out numbers.",
+            "Accuracies as the paper cites them (section III); the protocols are as the works are commonly quoted and "
+            "were not checked against them. They use other splits, often pretrained networks or landmarks, and must "
+            "not be read in one column with leave-one-subject-out numbers.",
         ),
     )
 
 
-def pair_sentence(pair: Pair) -> str:
-    """One difference in a sentence: by how many points, how sure, and whether it holds."""
+def pair_sentence(pair: Pair, comparison: Comparison, pairs: int) -> str:
+    """One difference of so many pairs in a sentence: by how many points, how sure, and whether it holds."""
     points = 100 * pair.difference
     if pair.interval is None:
         return (
             f"{pair.better} and {pair.worse}: {points:.0f} points apart on {pair.sequences} sequences of one subject, "
             "from which nothing follows."
         )
-    low, high = (100 * end for end in pair.interval)
+    low, high = (round(100 * end) for end in pair.interval)
     p = format_value(pair.permutation, "p")
     p = f"p {p}" if p.startswith("<") else f"p = {p}"
-    measured = f"95 % interval {low:.0f} to {high:.0f}, {p}, Holm-corrected"
+    corrected = f" after Holm's correction for {pairs} pairs" if pairs > 1 else ""
+    measured = f"95 % interval of this pair {low} to {high}; {p}{corrected}"
+    if pair.subjects < comparison.subjects:
+        measured = f"{pair.subjects} of {comparison.subjects} subjects; {measured}"
     if pair.holds:
         return f"{pair.better} above {in_sentence(pair.worse)} by {points:.0f} points ({measured})."
     both = f"{pair.better} and {in_sentence(pair.worse)}"
     return f"{both}: {points:.0f} points apart, which is not established ({measured})."
+
+
+def differences(comparison: Comparison, pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
+    """The pairs in sentences, largest difference first: those that hold, and those that are not established."""
+    held: dict[bool, list[str]] = {True: [], False: []}
+    for pair in sorted(pairs, key=lambda pair: -pair.difference):
+        held[pair.holds].append(pair_sentence(pair, comparison, len(pairs)))
+    return held[True], held[False]
 
 
 def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[str]:
@@ -211,21 +226,34 @@ def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[s
     if len(ranked) > 1:
         order = ", ".join(_ranked_name(name, scores[name]) for name in ranked)
         sentences.append(f"In order: {order}.")
+        if not all(ours.complete for ours in scores.values()):
+            sentences.append(
+                "Those that lack folds were tested on fewer sequences, so this order is provisional; the differences "
+                "below are of the sequences that both were tested on."
+            )
         sentences.append(_held_sentence(pairs))
-    low = [n for n in ranked if _reaches_chance(comparison, scores[n].interval)]
+    intervals = {name: scores[name].interval for name in ranked}
+    low = [name for name, ends in intervals.items() if ends and ends[0] <= comparison.chance]
     if low:
-        names = ", ".join(in_sentence(display_name(n)) for n in low)
-        sentences.append(f"Not clearly above chance (the interval reaches it): {names}.")
+        names = ", ".join(in_sentence(display_name(name)) for name in low)
+        sentences.append(
+            "Not clearly above always naming the commonest class "
+            f"({100 * comparison.chance:.0f} %; the interval reaches it): {names}."
+        )
     return sentences
 
 
 def _held_sentence(pairs: Sequence[Pair]) -> str:
-    subjects = max((pair.subjects for pair in pairs), default=0)
+    if not pairs:
+        return "No two of them were tested on the same sequences, so none can be compared."
+    subjects = max(pair.subjects for pair in pairs)
     smallest = smallest_corrected_p(subjects, len(pairs))
-    if pairs and smallest >= ALPHA:
+    if smallest >= ALPHA:
+        people = "1 subject" if subjects == 1 else f"{subjects} subjects"
+        several = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         return (
-            f"With {subjects} subjects and {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} no difference can be "
-            f"established, however large (the smallest p-value possible is {smallest:.3f}): more subjects are needed."
+            f"With {people} and {several} no difference can be established, however large (the smallest p-value "
+            f"possible is {smallest:.3f}): more subjects are needed."
         )
     held = sum(pair.holds for pair in pairs)
     level = "at the 5 % level after correction"
@@ -240,11 +268,6 @@ def _held_sentence(pairs: Sequence[Pair]) -> str:
 def _ranked_name(architecture: str, ours: Score) -> str:
     partial = "" if ours.complete else f" ({ours.folds} folds)"
     return f"{in_sentence(display_name(architecture))} {100 * ours.accuracy:.0f} %{partial}"
-
-
-def _reaches_chance(comparison: Comparison, interval: list[float] | None) -> bool:
-    chance = comparison.runs[0].result.get("chance", 1 / len(comparison.runs[0].classes))
-    return interval is not None and interval[0] <= chance
 
 
 def hardest_subjects(comparison: Comparison, vote: str, number: int = 8) -> pd.DataFrame:

@@ -22,6 +22,7 @@ def test_figures_worked_by_hand():
     # F1 = 2 TP / (predicted + true): class 0 4/7, class 1 2/4, class 2 4/5.
     assert summary["macro_f1"] == pytest.approx((4 / 7 + 2 / 4 + 4 / 5) / 3)
     assert summary["confusion_matrix"] == [[2, 1, 0], [1, 1, 0], [1, 0, 2]]
+    assert summary["chance"] == pytest.approx(3 / 8)  # Classes 0 and 2 have three sequences each.
 
 
 def test_an_absent_class_counts_neither_for_nor_against():

@@ -28,7 +28,7 @@ def prediction(sequence, subject, label, summed, maximum):
     )
 
 
-def fold(name, *predictions, seconds=2.0):
+def fold(name, *predictions, seconds=2.0, device="a processor"):
     row = {
         "epoch": 1,
         "train_loss": 1.5,
@@ -36,7 +36,7 @@ def fold(name, *predictions, seconds=2.0):
         "heldout_loss": 1.0,
         "heldout_accuracy": 1.0,
     }
-    return FoldResult(name, list(predictions), [row], seconds, 0.5)
+    return FoldResult(name, list(predictions), [row], seconds, 0.5, {"device": device})
 
 
 @pytest.fixture
@@ -74,6 +74,13 @@ def test_pooled_figures_are_those_counted_by_hand(run):
     assert summed["confusion_matrix"] == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
     assert maximum["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert json.loads((run.path / "result.json").read_text()) == result
+
+
+def test_the_machines_are_those_that_trained_not_the_one_that_pools(run):
+    assert run.pool(["S1", "S2"], CLASSES, ABOUT)["hardware"] == [{"device": "a processor"}]
+    run.write_fold(fold("S3", prediction("S3/a", "S3", "fear", "fear", "fear"), device="a card"))
+    both = [{"device": "a processor"}, {"device": "a card"}]
+    assert run.pool(["S1", "S2", "S3"], CLASSES, ABOUT)["hardware"] == both
 
 
 def test_tables_have_the_documented_columns_and_a_row_for_each_vote(run):

@@ -79,6 +79,41 @@ def test_runs_what_is_missing_and_then_only_that(tmp_path, flags):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_killed_run_costs_itself_alone(tmp_path, flags):
+    (tmp_path / "dies.py").write_text(
+        "import os, signal\nfrom tiny import Tiny\nfrom stfer import models\n\nclass Dies(Tiny):\n"
+        "    def __call__(self, *args, **options):\n        os.kill(os.getpid(), signal.SIGKILL)\n\n"
+        "models.register('dies')(Dies)\n"
+    )
+    done = run(tmp_path, *flags, "--modules=tiny,dies", "--archs=dies,tiny", "--max_folds=1")
+    assert done.returncode == 1, done.stderr
+    assert "failed: dies on set, seed 0" in done.stdout
+    assert "stopped" not in done.stdout
+    (result,) = (tmp_path / "runs").rglob("result.json")
+    assert json.loads(result.read_text())["architecture"] == "tiny"
+    assert (tmp_path / "runs" / "report" / "index.html").is_file()
+
+
+def test_what_cannot_run_is_said_before_anything_trains(tmp_path, flags):
+    (tmp_path / "elsewhere").mkdir()
+    write_set(tmp_path / "elsewhere" / "set", name="tiny-set", subjects=4)
+    done = run(tmp_path, *flags, "--data=set,elsewhere/set")
+    assert done.returncode == 2
+    assert "set and elsewhere/set are both named tiny-set" in done.stderr
+    done = run(tmp_path, *flags, "--protocol=kfold")
+    assert done.returncode == 2
+    assert "10" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_several_seeds_give_a_spread(tmp_path, flags):
+    done = run(tmp_path, *flags, "--archs=tiny", "--seeds=0,1", "--epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "accuracy over seeds" in done.stdout
+    assert len(list((tmp_path / "runs").rglob("result.json"))) == 2
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [

@@ -1,6 +1,7 @@
 """The whole report, and its page read by an HTML parser."""
 
 import base64
+import json
 from html.parser import HTMLParser
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import colors
 
-from run_folders import answers, sequences, write_run
+from run_folders import CLASSES, answers, sequences, write_run
 from stfer.evaluation import voting
 from stfer.reporting import comparison_figures, figures, page, report, runs, voting_example
 
@@ -204,6 +205,25 @@ def test_distribution_counts_every_tested_sequence_once(tmp_path):
     figure = comparison_figures.distribution_figure(runs.comparisons(runs.find_runs(tmp_path)))
     heights = [[bar.get_height() for bar in bars] for bars in figure.axes[0].containers]
     assert sorted(heights) == [[3] * 6, [5] * 6]
+
+
+def test_distribution_puts_every_bar_over_its_class(tmp_path):
+    """A set of seven classes beside one of six: contempt stands second and is no disgust."""
+    write_run(tmp_path / "six", answers(2, 0))
+    write_run(tmp_path / "seven", answers(3, 0), data="more", folds_total=4)
+    result = tmp_path / "seven" / "result.json"
+    seven = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"classes": seven}))
+    figure = comparison_figures.distribution_figure(runs.comparisons(runs.find_runs(tmp_path)))
+    (axes,) = figure.axes
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    for bars in axes.containers:
+        over = [ticks[round(bar.get_x() + bar.get_width() / 2)] for bar in bars]
+        heights = dict(zip(over, (bar.get_height() for bar in bars), strict=True))
+        assert heights.pop("contempt", 0) == 0
+        assert heights in (dict.fromkeys(CLASSES, 2), dict.fromkeys(CLASSES, 3))
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["more (18 sequences, 3 of 4 folds)", "synthetic (12 sequences)"]
 
 
 def test_time_figure_has_plain_numbers(tmp_path):

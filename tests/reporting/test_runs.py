@@ -75,7 +75,7 @@ def test_a_run_without_a_finished_fold_is_unfinished_not_a_result(run_folder, tm
     (stopped / "config.json").write_text("{}")
     (stopped / "folds" / "held_out=S001" / "fold.json").write_text("{}")
     assert [run.folder for run in runs.find_runs(tmp_path)] == [run_folder]
-    assert runs.unfinished(tmp_path) == [(begun, 0), (stopped, 1)]
+    assert runs.unfinished(runs.run_folders(tmp_path)) == [(begun, 0), (stopped, 1)]
 
 
 def test_only_like_is_compared_with_like(tmp_path):
@@ -100,12 +100,25 @@ def test_the_same_run_twice_is_refused(tmp_path):
         runs.comparisons(runs.find_runs(tmp_path))
 
 
+def test_comparisons_of_one_title_say_what_differs(tmp_path):
+    write_run(tmp_path / "a", answers(2, 2), epochs=3)
+    write_run(tmp_path / "b", answers(2, 2), epochs=4)
+    write_run(tmp_path / "c", answers(3, 2), epochs=4, checksum="decafbad99")
+    write_run(tmp_path / "d", answers(3, 2), data="other")
+    assert [c.label for c in runs.comparisons(runs.find_runs(tmp_path))] == [
+        "other",
+        "synthetic (epochs 3, 2 subjects, data c0ffee)",
+        "synthetic (epochs 4, 2 subjects, data c0ffee)",
+        "synthetic (epochs 4, 3 subjects, data decafbad)",
+    ]
+
+
 def test_names_in_a_sentence():
     assert [
-        runs.in_sentence(runs.display_name(n)) for n in ("late_fusion", "rnn", "conv3d", "mine")
+        runs.in_sentence(runs.display_name(n)) for n in ("late_fusion", "rnn", "conv3d", "ResNet")
     ] == [
         "late fusion",
         "RNN",
         "3D convolution",
-        "mine",
+        "ResNet",
     ]

@@ -12,6 +12,12 @@ def comparison_of(folder):
     return comparison
 
 
+def of_subjects(tmp_path, number):
+    """A comparison on a set of so many people."""
+    write_run(tmp_path / "run", answers(2, 1), folds_total=number)
+    return comparison_of(tmp_path)
+
+
 def pair(**changes):
     return Pair(
         **{
@@ -32,18 +38,28 @@ def pair(**changes):
     )
 
 
-def test_sentences():
-    assert summary.pair_sentence(pair()) == (
-        "Late fusion above RNN by 12 points (95 % interval 6 to 18, p = 0.012, Holm-corrected)."
+def test_sentences(tmp_path):
+    comparison = of_subjects(tmp_path, 12)
+    assert summary.pair_sentence(pair(), comparison, 15) == (
+        "Late fusion above RNN by 12 points (95 % interval of this pair 6 to 18; p = 0.012 after Holm's correction "
+        "for 15 pairs)."
     )
-    assert summary.pair_sentence(pair(worse="Single frame", permutation=0.0001)) == (
-        "Late fusion above single frame by 12 points (95 % interval 6 to 18, p < 0.001, Holm-corrected)."
+    # An end that rounds to nothing has no sign; a single pair needs no correction.
+    few = pair(worse="Single frame", permutation=0.0001, interval=[-0.003, 0.18])
+    assert summary.pair_sentence(few, comparison, 1) == (
+        "Late fusion above single frame by 12 points (95 % interval of this pair 0 to 18; p < 0.001)."
     )
-    assert "12 points apart, which is not established (" in summary.pair_sentence(
-        pair(permutation=0.2)
-    )
+    unsure = summary.pair_sentence(pair(permutation=0.2), comparison, 1)
+    assert "12 points apart, which is not established (" in unsure
     alone = pair(permutation=None, interval=None)
-    assert summary.pair_sentence(alone).endswith("of one subject, from which nothing follows.")
+    assert summary.pair_sentence(alone, comparison, 1).endswith(
+        "of one subject, from which nothing follows."
+    )
+
+
+def test_a_sentence_on_part_of_the_people_says_so(tmp_path):
+    sentence = summary.pair_sentence(pair(), of_subjects(tmp_path, 118), 1)
+    assert "by 12 points (12 of 118 subjects; 95 % interval" in sentence
 
 
 def test_headline_names_the_best_the_order_and_what_is_partial(tmp_path):
@@ -56,14 +72,26 @@ def test_headline_names_the_best_the_order_and_what_is_partial(tmp_path):
         "Highest: late fusion with 90 % of sequences right (95 % interval 80 to 100 %), on 60 sequences, "
         "10 of 10 folds.",
         "In order: late fusion 90 %, RNN 17 % (10 of 12 folds).",
+        "Those that lack folds were tested on fewer sequences, so this order is provisional; the differences below are "
+        "of the sequences that both were tested on.",
         "The difference holds at the 5 % level after correction.",
-        "Not clearly above chance (the interval reaches it): RNN.",
+        "Not clearly above always naming the commonest class (17 %; the interval reaches it): RNN.",
     ]
     assert summary.partial_notes(comparison) == ["Partial: RNN, seed 0, stands on 10 of 12 folds."]
     table = summary.summary_table(comparison, "summed", "s")
-    assert [row[:4] for row in table.rows] == [
-        ("Late fusion", "10 of 10", 60, pytest.approx(0.9)),
-        ("RNN", "10 of 12", 60, pytest.approx(1 / 6)),
+    assert [column.title for column in table.columns][5:8] == [
+        "Mean over subjects",
+        "Unweighted recall",
+        "Macro F1",
+    ]
+    assert [row[:4] + row[5:8] for row in table.rows] == [
+        ("Late fusion", "10 of 10", 60, *map(pytest.approx, (0.9, 0.89, 0.88, 0.87))),
+        (
+            "RNN",
+            "10 of 12",
+            60,
+            *map(pytest.approx, (1 / 6, 1 / 6 - 0.01, 1 / 6 - 0.02, 1 / 6 - 0.03)),
+        ),
     ]
     assert "leave one subject out" in table.title
 
@@ -108,12 +136,49 @@ def test_pairs_of_a_partial_run_stand_on_what_both_have(tmp_path):
     assert (found.sequences, found.subjects) == (24, 4)
 
 
+def test_a_seed_that_lacks_folds_is_left_out_of_the_means(tmp_path):
+    write_run(tmp_path / "whole", answers(12, 29))
+    write_run(tmp_path / "part", answers(2, 0), seed=1, folds_total=12)
+    write_run(tmp_path / "other", answers(12, 60), architecture="rnn")
+    comparison = comparison_of(tmp_path)
+    ours = scores.score(comparison.by_architecture["single_frame"], "summed")
+    assert (ours.seeds, ours.folds, ours.accuracy) == (1, "12 of 12", pytest.approx(43 / 72))
+    (found,) = scores.compare(comparison, "summed")
+    assert (found.subjects, found.holds) == (12, True)
+    assert summary.partial_notes(comparison) == [
+        "Partial: Single frame, seed 1, stands on 2 of 12 folds; it is left out of the means."
+    ]
+
+
+def test_chance_is_the_commonest_class_of_what_was_tested(tmp_path):
+    """Five of ten sequences show surprise: guessing it is right half of the time, not a sixth."""
+    names = [f"S{n:03d}_{label}" for n in range(5) for label in ("surprise", "fear")]
+    names[1] = "S000_anger"
+    write_run(tmp_path / "run", dict.fromkeys(names, "surprise"))
+    comparison = comparison_of(tmp_path)
+    assert comparison.chance == 0.5
+    (_, low) = summary.headline(comparison, "summed", [])
+    assert low.startswith("Not clearly above always naming the commonest class (50 %;")
+
+
+def test_disjoint_runs_are_not_compared(tmp_path):
+    write_run(tmp_path / "a", answers(2, 1), folds_total=4)
+    write_run(tmp_path / "b", answers(2, 1, first=3), architecture="rnn", folds_total=4)
+    comparison = comparison_of(tmp_path)
+    pairs = scores.compare(comparison, "summed")
+    assert pairs == []
+    assert (
+        "No two of them were tested on the same sequences, so none can be compared."
+        in summary.headline(comparison, "summed", pairs)
+    )
+
+
 def test_seeds_that_disagree_on_a_label_are_refused(tmp_path):
     write_run(tmp_path / "a", answers(2, 1))
     folder = write_run(tmp_path / "b", answers(2, 1), seed=1)
     text = (folder / "predictions.csv").read_text()
     (folder / "predictions.csv").write_text(text.replace(",S002,fear,", ",S001,fear,"))
-    with pytest.raises(ValueError, match="different subjects or labels"):
+    with pytest.raises(ValueError, match="different sequences, subjects or labels"):
         scores.outcomes(comparison_of(tmp_path).runs, "summed")
 
 

@@ -44,6 +44,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
             _fail(f"unexpected argument {argv[1]!r}; flags are written --name=value")
             return USAGE_ERROR
         logging.set_verbosity(logging.WARNING)
+        keep_freed_memory()
         try:
             return main(argv) or 0
         except KeyboardInterrupt:
@@ -142,12 +143,11 @@ def print_paths(paths: Iterable[str | Path]) -> None:
 
 
 def set_up_jax(cache_dir: str | Path, compilation_cache: bool = True) -> None:
-    """Configure JAX and its memory for a command: the persistent compilation cache under `cache_dir/xla`.
+    """Configure JAX for a command: the persistent compilation cache under `cache_dir/xla`.
 
     A user's own $JAX_COMPILATION_CACHE_DIR stays as it is.
     Call before the first computation. Compiled programs are keyed by JAX version, backend and program.
     """
-    keep_freed_memory()
     import jax
 
     if compilation_cache and not jax.config.jax_compilation_cache_dir:

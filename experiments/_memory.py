@@ -7,12 +7,12 @@ forward pass.
 
 import ctypes
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
 _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell malloc to reuse large blocks instead of unmapping them; call before JAX is imported.
+    """Tell malloc to reuse large blocks instead of unmapping them; call before there are threads.
 
     Returns:
       Whether the C library took the settings (False where it is not glibc).
@@ -21,5 +21,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    settings = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _LARGEST))
-    return all(mallopt(name, value) for name, value in settings)
+    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST))
+    taken = [mallopt(name, value) for name, value in settings]  # every one, also after a refusal
+    return all(taken)

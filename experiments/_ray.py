@@ -26,6 +26,7 @@ from typing import Any
 from absl import flags
 
 from experiments import _app, _crossval, _modules, _settings
+from experiments._memory import keep_freed_memory
 from stfer.data import shards as shards_lib
 from stfer.evaluation.records import FoldResult, Prediction
 from stfer.training.config import TrainConfig
@@ -217,6 +218,7 @@ def train_fold(job: str, name: str) -> dict[str, Any]:
 def _prepared(job: str) -> tuple[_crossval.CrossValidation, Any]:
     """The run and its compiled functions, kept for the next fold that the same process gets."""
     settings = json.loads(job)
+    keep_freed_memory()
     _modules.import_modules(settings["modules"])
     _app.set_up_jax(settings["cache_dir"])
     shards = shards_lib.load_data(settings["data"])

@@ -63,7 +63,8 @@ class Contender:
         }.get(name, ("torch_models.py", FLAGS.torch_python))
         command = [os.path.expanduser(interpreter), str(FOLDER / script)]
         command += ["--compiled"] if name == "torch_compiled" else []
-        environment = dict(os.environ)
+        # Contenders share a GPU; JAX would take most of its memory for itself.
+        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         if name == "ours":
             paths = [str(FOLDER.parent.parent), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -108,6 +109,11 @@ def start(names: list[str], settings: dict, absent: dict[str, str]) -> dict[str,
         try:
             contender = contenders[name] = Contender(name)
             contender.built = contender.ask("build", settings=settings)
+            ours = next(iter(contenders.values())).built["parameters"]
+            if contender.built["parameters"] != ours:
+                raise ValueError(
+                    f"{name}'s {settings['arch']} has {contender.built['parameters']} parameters, not {ours}"
+                )
             contender.first = {
                 what: contender.ask(what, steps=steps)["seconds"] * steps
                 for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps))
@@ -126,27 +132,34 @@ def measure(arch: str) -> dict:
     absent: dict[str, str] = {}
     contenders = start(FLAGS.contenders, settings, absent)
     times = {name: {"forward": [], "step": [], "loop": []} for name in contenders}
-    rates = []
+    rates, memory = [], {}
+    asked = [("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps), ("matrix_product", 1)]
     try:
-        for _ in range(FLAGS.repeats):
-            for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps)):
-                for name, contender in contenders.items():
-                    times[name][what].append(contender.ask(what, steps=steps))
-            rates += [c.ask("matrix_product")["rate"] for c in contenders.values()]
-        memory = {name: contender.ask("memory") for name, contender in contenders.items()}
+        for what, steps in [*asked * FLAGS.repeats, ("memory", 1)]:
+            for name, contender in list(contenders.items()):
+                try:
+                    answer = contender.ask(what, steps=steps)
+                except Absent as reason:  # out of memory, say: the others go on
+                    absent[name] = str(reason)
+                    contenders.pop(name).close()
+                    continue
+                if what == "matrix_product":
+                    rates.append(answer["rate"])
+                elif what == "memory":
+                    memory[name] = answer
+                else:
+                    times[name][what].append(answer)
     finally:
         for contender in contenders.values():
             contender.close()
-    parameters = {name: contender.built["parameters"] for name, contender in contenders.items()}
-    if len(set(parameters.values())) > 1:
-        raise ValueError(f"the contenders' networks differ in parameters: {parameters}")
     return {
-        "parameters": next(iter(parameters.values()), None),
+        "parameters": next((c.built["parameters"] for c in contenders.values()), None),
         "absent": absent,
         "matrix_product_rate": max(rates, default=None),
         "operations": operations(arch, FLAGS.batch_size, FLAGS.size),
         "contenders": {
             name: {
+                "about": contender.built["about"],
                 "first_seconds": contender.first,
                 "memory": memory[name],
                 **{what: summary(answers) for what, answers in times[name].items()},
@@ -175,6 +188,7 @@ def operations(arch: str, batch_size: int, size: int) -> dict[str, float]:
 
     from stfer.models import create_model
 
+    jax.config.update("jax_platforms", "cpu")  # shapes only: a GPU is the contenders'
     model = create_model(arch)
     clips = jax.ShapeDtypeStruct((batch_size, model.frames, size, size, 3), jnp.float32)
     (_, endpoints), variables = jax.eval_shape(model.init_with_output, jax.random.key(0), clips)
@@ -290,10 +304,16 @@ def main(argv: list[str]) -> None:
             results[arch] = measure(arch)
             results[arch]["ratios"] = ratios(results[arch]["contenders"])
             print(table(arch, results[arch]), flush=True)
+            write(results)  # an hour's work is not lost to what comes after
+    _app.print_paths([write(results)])
+
+
+def write(results: dict) -> Path:
+    """Write the figures so far; returns the path."""
     out = Path(FLAGS.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n")
-    _app.print_paths([out])
+    return out
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures prediction end to end: decoding, faces, classification, tables, drawing and encoding at 640x360.
 
-    python -m experiments.benchmark_prediction --archs=single_frame,late_fusion
+    python -m experiments.benchmark --what=prediction --archs=single_frame,late_fusion
 
 The video is made here: a synthetic face that changes expression and moves about. The networks have the full
 width and random weights, which cost what trained ones cost. The first frames, which compile, are not counted.
@@ -12,43 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-from experiments import _app
-
-FLAGS = flags.FLAGS
 WIDTH, HEIGHT, RATE = 640, 360, 25
 WARM_UP = 64
 GOAL = 25.0
-
-
-def define_flags() -> None:
-    """Define this command's flags."""
-    flags.DEFINE_list("archs", ["single_frame", "late_fusion"], "Architectures.")
-    flags.DEFINE_integer("frames", 400, "Frames that are counted.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 3, "Runs of each; the median is told.", lower_bound=1)
-    flags.DEFINE_string("cache_dir", None, "Folder for compiled programs.")
-
-
-def main(argv: list[str]) -> None:
-    """Run the command."""
-    del argv
-    import os
-
-    from experiments import _modules
-
-    for name in FLAGS.archs:
-        _modules.check_architecture(name, ())
-    _app.set_up_jax(FLAGS.cache_dir or _app.default_cache_dir())
-    settings = {
-        "architectures": ", ".join(FLAGS.archs),
-        "video": f"{WIDTH}x{HEIGHT}, {FLAGS.frames} frames after {WARM_UP} that are not counted",
-        "repeats": FLAGS.repeats,
-        "cores": os.cpu_count(),
-        "load before": f"{os.getloadavg()[0]:.2f}",
-    }
-    _app.print_settings("Prediction benchmark", settings)
-    print_rows(measure(FLAGS.archs, FLAGS.frames, FLAGS.repeats))
 
 
 def measure(archs: Sequence[str], frames: int = 400, repeats: int = 3) -> list[dict[str, Any]]:
@@ -227,7 +193,3 @@ def _parts(model, video: Path, folder: Path, frames: int = 160) -> dict[str, flo
 
     timed("draw", draw)
     return spent
-
-
-if __name__ == "__main__":
-    _app.run(main, define_flags)

@@ -14,9 +14,12 @@ if "STFER_TESTS_XLA" not in os.environ:
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["STFER_TESTS_XLA"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes on one GPU
+
 import jax
 import pytest
 
+jax.config.update("jax_default_matmul_precision", "highest")  # a GPU's default is TensorFloat-32
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if os.environ["JAX_PLATFORMS"] == "cpu":
     jax.config.update("jax_num_cpu_devices", 4)

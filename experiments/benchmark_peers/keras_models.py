@@ -86,6 +86,12 @@ def network(arch: str, num_classes: int, size: int):
 class Keras:
     """The contender. Towers are separate calls of shared layers, as Keras users write them."""
 
+    def about(self) -> str:
+        """Libraries and device."""
+        devices = tf.config.list_physical_devices("GPU")
+        name = tf.config.experimental.get_device_details(devices[0]) if devices else {}
+        return f"keras {keras.__version__}, tensorflow {tf.__version__}, {name.get('device_name', 'cpu')}"
+
     def build(self, settings: dict) -> int:
         """Initialise the network and random clips."""
         self.precision = settings["precision"]

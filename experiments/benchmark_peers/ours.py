@@ -1,4 +1,4 @@
-"""Our contender: the models of `stfer.models` with optax's Adam, as `stfer.training` runs them."""
+"""Our contender: the models of `stfer.models` with optax's Adam."""
 
 from experiments._memory import keep_freed_memory
 
@@ -15,9 +15,9 @@ from stfer.models import create_model  # noqa: E402
 
 
 class Ours:
-    """`step` is one compiled call; `loop` is several steps as `stfer.training.engine` takes them.
+    """`step` is one compiled call; `loop` is several steps, on a GPU one call, on a CPU a call a step.
 
-    On a GPU that is one compiled call, on a CPU a call a step (XLA's CPU backend is slow in loops).
+    Every contender gets the same clips, float32 on the device: reading them, and masks of padded rows, are left out.
     """
 
     def build(self, settings: dict) -> int:
@@ -62,6 +62,10 @@ class Ours:
 
     def _loop(self, state: tuple, clips: jax.Array, labels: jax.Array, steps: int) -> tuple:
         return lax.scan(lambda s, _: self._step(s, clips, labels), state, length=steps)
+
+    def about(self) -> str:
+        """Library and device."""
+        return f"jax {jax.__version__}, {jax.devices()[0].device_kind}"
 
     def forward(self) -> None:
         """Logits of one batch."""

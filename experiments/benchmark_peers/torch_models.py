@@ -120,6 +120,11 @@ class Torch:
     def __init__(self, compiled: bool) -> None:
         self.compiled = compiled
 
+    def about(self) -> str:
+        """Library and device."""
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return f"torch {torch.__version__}, {name}"
+
     def build(self, settings: dict) -> int:
         """Initialise the network and random clips."""
         self.precision = settings["precision"]

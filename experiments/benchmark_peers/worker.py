@@ -1,7 +1,8 @@
 """The protocol between the benchmark and a contender: one JSON object a line on standard input and output.
 
 Standard library only, and Python 3.10 or later, since a contender may live in another interpreter. A contender is an
-object with the methods `build(settings)`, which returns the number of trainable parameters, `forward()`, `step()` and
+object with the methods `build(settings)`, which returns the number of trainable parameters, `about()`, which returns
+library and device in words, `forward()`, `step()` and
 `loop(steps)`, which return when the work is done, `matrix_product()`, which returns floating-point operations a
 second, and `device_memory()`, the peak in bytes or None.
 """
@@ -34,7 +35,7 @@ def serve(contender: object) -> None:
 def _answer(contender: object, request: dict) -> dict:
     what = request["what"]
     if what == "build":
-        return {"parameters": contender.build(request["settings"])}
+        return {"parameters": contender.build(request["settings"]), "about": contender.about()}
     if what == "memory":
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_KIB
         return {"resident": resident, "device": contender.device_memory()}

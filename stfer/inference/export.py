@@ -20,10 +20,10 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from stfer.inference.features import scale
 from stfer.inference.folder import CARD, check_new
 from stfer.inference.model import TrainedModel
 from stfer.training.config import PRECISIONS
+from stfer.training.step import scale_frames
 
 PLATFORMS = ("cpu", "cuda")
 PROGRAM, WEIGHTS, SCRIPT = "model.stablehlo", "weights.npz", "run.py"
@@ -85,7 +85,7 @@ def exported_program(
 
     def probabilities(weights, clips):
         variables = nested_weights(weights)
-        logits, _ = model.module.apply(variables, scale(clips), train=False)
+        logits, _ = model.module.apply(variables, scale_frames(clips), train=False)
         return jax.nn.softmax(logits)
 
     (batch,) = jax.export.symbolic_shape("batch")

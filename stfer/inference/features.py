@@ -18,16 +18,12 @@ import numpy as np
 from flax import linen as nn
 
 from stfer.models import RNN, LateFusion, SingleFrame
-from stfer.models.blocks import Architecture, Head, Tower, dense
+from stfer.models.blocks import Architecture, Head, dense, tower_of
 from stfer.models.rnn import GRU
 from stfer.training.config import PRECISIONS
+from stfer.training.step import scale_frames
 
 LARGEST_BATCH = 32
-
-
-def scale(frames: jax.Array) -> jax.Array:
-    """uint8 frames in 0..255 to float32 in [0, 1], as in training."""
-    return frames.astype(jnp.float32) / 255.0
 
 
 class Network:
@@ -44,7 +40,7 @@ class Network:
         self._precision = PRECISIONS[precision]
 
         def probabilities(variables, clips):
-            return jax.nn.softmax(module.apply(variables, scale(clips), train=False)[0])
+            return jax.nn.softmax(module.apply(variables, scale_frames(clips), train=False)[0])
 
         self._whole = jax.jit(probabilities)
 
@@ -80,18 +76,12 @@ class TowerNetwork(Network):
         self, module: Architecture, variables: Mapping[str, Any], precision: str = "float32"
     ):
         super().__init__(module, variables, precision)
-        tower = Tower(
-            module.block1_features,
-            module.block2_features,
-            module.block3_features,
-            module.dtype,
-            axis_name=None,
-        )
+        tower = tower_of(module)
         behind = _BEHIND[type(module)]
 
         def features(variables, frames):
             own = {kind: tree.get("tower", {}) for kind, tree in variables.items()}
-            return tower.apply(own, scale(frames), None, False)[0]
+            return tower.apply(own, scale_frames(frames), None, False)[0]
 
         def probabilities(variables, features):
             return jax.nn.softmax(behind(module, variables["params"], features))

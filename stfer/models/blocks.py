@@ -170,6 +170,20 @@ def shared_towers(module: type[nn.Module]) -> type[nn.Module]:
     )
 
 
+def tower_of(architecture: Architecture, shared: bool = False) -> nn.Module:
+    """The tower of an architecture's widths, named "tower"; with `shared`, lifted by `shared_towers`."""
+    module = shared_towers(Tower) if shared else Tower
+    return module(
+        architecture.block1_features,
+        architecture.block2_features,
+        architecture.block3_features,
+        architecture.dtype,
+        architecture.axis_name,
+        shared=shared,
+        name="tower",
+    )
+
+
 def named(**groups: Endpoints) -> Endpoints:
     """Join endpoint dicts, each name prefixed with its group: `named(a={"b": x})` is `{"a/b": x}`."""
     return {

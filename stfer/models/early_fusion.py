@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from stfer.models.blocks import Architecture, Endpoints, Head, Tower, named
+from stfer.models.blocks import Architecture, Endpoints, Head, named, tower_of
 from stfer.models.convolution import stack_frames
 
 
@@ -19,14 +19,7 @@ class EarlyFusion(Architecture):
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         stacked = stack_frames(clips)
-        tower = Tower(
-            self.block1_features,
-            self.block2_features,
-            self.block3_features,
-            self.dtype,
-            self.axis_name,
-            name="tower",
-        )
+        tower = tower_of(self)
         x, out = tower(stacked, mask, train)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
         return logits, {"stacked": stacked} | out | named(head=head) | {"logits": logits}

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stfer.models.blocks import Architecture, Endpoints, Head, Tower, named, shared_towers
+from stfer.models.blocks import Architecture, Endpoints, Head, named, tower_of
 
 
 class LateFusion(Architecture):
@@ -18,15 +18,7 @@ class LateFusion(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
-        towers = shared_towers(Tower)(
-            self.block1_features,
-            self.block2_features,
-            self.block3_features,
-            self.dtype,
-            self.axis_name,
-            shared=True,
-            name="tower",
-        )
+        towers = tower_of(self, shared=True)
         x, out = towers(jnp.moveaxis(clips, 1, 0), mask, train)  # [tower, batch, features]
         fused = jnp.concatenate(list(x), axis=-1)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(fused)

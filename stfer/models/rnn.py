@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stfer.models.blocks import Architecture, Endpoints, Tower, dense, named, shared_towers
+from stfer.models.blocks import Architecture, Endpoints, dense, named, tower_of
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
@@ -79,15 +79,7 @@ class RNN(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
-        towers = shared_towers(Tower)(
-            self.block1_features,
-            self.block2_features,
-            self.block3_features,
-            self.dtype,
-            self.axis_name,
-            shared=True,
-            name="tower",
-        )
+        towers = tower_of(self, shared=True)
         x, out = towers(jnp.moveaxis(clips, 1, 0), mask, train)  # [tower, batch, features]
         gru = GRU(self.units, self.recurrent_activation, self.dtype, name="gru")
         states = gru(x)

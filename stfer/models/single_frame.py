@@ -5,7 +5,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from stfer.models.blocks import Architecture, Endpoints, Head, Tower, named
+from stfer.models.blocks import Architecture, Endpoints, Head, named, tower_of
 
 
 class SingleFrame(Architecture):
@@ -19,14 +19,7 @@ class SingleFrame(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, 1, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
-        tower = Tower(
-            self.block1_features,
-            self.block2_features,
-            self.block3_features,
-            self.dtype,
-            self.axis_name,
-            name="tower",
-        )
+        tower = tower_of(self)
         x, out = tower(clips[:, 0], mask, train)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
         return logits, out | named(head=head) | {"logits": logits}

@@ -228,18 +228,14 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return tiling.transform_output([tile @ k for tile, k in zip(tiles, kernels, strict=True)])
 
 
-def gradients(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, of_x: bool = True
-) -> tuple[jax.Array | None, jax.Array]:
-    """Gradients of `convolve` by x (None without `of_x`) and kernel, from the gradient of its output."""
+def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients of `convolve` by x and kernel, from the gradient of its output."""
     tiling = _Tiling(x.shape, kernel.shape[0])
     tiles = tiling.transform_input(x)
     products = tiling.transpose_output(gradient)
     kernel_gradient = tiling.transpose_kernel(
         [transposed_product(tile, product) for tile, product in zip(tiles, products, strict=True)]
     )
-    if not of_x:
-        return None, kernel_gradient
     kernels = tiling.transform_kernel(kernel)
     return (
         tiling.transpose_input([p @ k.T for p, k in zip(products, kernels, strict=True)]),

@@ -22,18 +22,22 @@ class Shape:
     Attributes:
         steps: Steps of the longest epoch.
         batch: Rows of a batch.
-        heldout: Rows of the largest held-out part (at least 1).
+        heldout: Held-out rows that are scored at once, at most a batch.
+        parts: How many times that many hold the most rows held out.
     """
 
     steps: int
     batch: int
     heldout: int
+    parts: int = 1
 
     @staticmethod
     def covering(folds: Sequence[Fold], batch_size: int) -> "Shape":
         """Return the smallest shape that holds every one of the folds."""
         steps = max(-(-len(fold.train) // batch_size) for fold in folds)
-        return Shape(steps, batch_size, max(1, *(len(fold.test) for fold in folds)))
+        most = max(1, *(len(fold.test) for fold in folds))
+        parts = -(-most // batch_size)
+        return Shape(steps, batch_size, -(-most // parts), parts)
 
 
 def fold_code(name: str) -> int:
@@ -64,8 +68,8 @@ def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndar
 
 
 def heldout_plan(fold: Fold, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Return the held-out rows, int32 [heldout], and their mask, float32 [heldout]."""
-    return _padded(fold.test, (shape.heldout,))
+    """Return the held-out rows, int32 [parts, heldout], and their mask, float32 [parts, heldout]."""
+    return _padded(fold.test, (shape.parts, shape.heldout))
 
 
 def _padded(rows: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

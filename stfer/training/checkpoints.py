@@ -128,12 +128,6 @@ class FoldCheckpoints:
                     return state, record["progress"]
         return None
 
-    def finish(self, state: TrainState) -> None:
-        """Write the weights of the finished fold to `weights`, in one rename."""
-        save_weights(
-            self.weights, {"params": state.params, "batch_stats": state.batch_stats}, self._identity
-        )
-
     def discard_training(self) -> None:
         """Remove the states of the training that has ended."""
         shutil.rmtree(self._training, ignore_errors=True)

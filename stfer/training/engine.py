@@ -9,11 +9,13 @@ that the host's part does not show, and a stop request is heard between steps.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
+import psutil
 from flax import linen as nn
 from jax import Array
 
@@ -54,8 +56,8 @@ class Call:
         indices: int32 [steps, batch].
         mask: float32 [steps, batch].
         active: bool [steps].
-        heldout: int32 [heldout].
-        heldout_mask: float32 [heldout]; all 0 but in the last chunk of an epoch.
+        heldout: int32 [parts, heldout].
+        heldout_mask: float32 [parts, heldout]; all 0 but in the last chunk of an epoch.
     """
 
     indices: np.ndarray
@@ -132,13 +134,15 @@ class Engine:
     def stage(self, calls: list[Call]) -> tuple:
         """Bring a call's arguments to the device; may run ahead of `train` in another thread."""
         (call,) = calls
-        if self.resident:
-            pool, labels = self._resident_pool()
-        else:
-            call, pool, labels = self._gathered(call)
-        training = (call.indices, call.mask, call.active) if call.active.any() else None
-        heldout = (call.heldout, call.heldout_mask) if call.heldout_mask.any() else None
-        return jax.device_put((pool, labels, training, heldout))
+        training = None
+        if call.active.any():
+            training = (*self._pooled(call.indices), call.mask, call.active)
+        scoring = [
+            (*self._pooled(rows), mask)
+            for rows, mask in zip(call.heldout, call.heldout_mask, strict=True)
+            if mask.any()
+        ]
+        return jax.device_put((training, scoring))
 
     def train(
         self, state: TrainState, staged: tuple
@@ -148,14 +152,14 @@ class Engine:
         Returns:
             The new state, and for each lane the totals of each step and of the held-out rows, on the host.
         """
-        pool, labels, training, heldout = staged
-        totals = scored = Totals(*np.zeros(len(Totals._fields), np.float32))
+        training, scoring = staged
+        totals = Totals(*np.zeros(len(Totals._fields), np.float32))
         with self._precision():
             if training is not None:
-                state, totals = self._train(state, pool, labels, *training)
-            if heldout is not None:
-                scored = self._score(state, pool, labels, *heldout)
-        return state, [jax.device_get((totals, scored))]
+                state, totals = self._train(state, *training)
+            scored = [self._score(state, *part) for part in scoring]
+        totals, scored = jax.device_get((totals, scored))
+        return state, [(totals, _summed(scored))]
 
     def no_moments(self, state: TrainState) -> Moments:
         """See `stfer.training.step.no_moments`."""
@@ -165,11 +169,11 @@ class Engine:
         self, carry: tuple[TrainState, Moments], staged: tuple
     ) -> tuple[TrainState, Moments]:
         """Add the moments of a staged call's batches; `carry` is donated, its state comes back unchanged."""
-        pool, labels, training, _ = staged
+        training, _ = staged
         if training is None:
             return carry
         with self._precision():
-            return self._add_moments(carry, pool, labels, *training)
+            return self._add_moments(carry, *training)
 
     def use_moments(self, carry: tuple[TrainState, Moments]) -> TrainState:
         """See `stfer.training.step.use_moments`; `carry` is donated."""
@@ -216,36 +220,42 @@ class Engine:
             self._pool = jax.device_put((self.clips.gather(every_row), self.clips.labels))
         return self._pool
 
-    def _gathered(self, call: Call) -> tuple[Call, np.ndarray, np.ndarray]:
-        """A call whose pool holds just its own rows, in one shape for all calls."""
-        heldout = (
-            call.heldout
-            if call.heldout_mask.any()
-            else np.full_like(call.heldout, call.indices[0, 0])
-        )
-        rows = np.concatenate([call.indices.ravel(), heldout])
+    def _pooled(self, rows: np.ndarray) -> tuple[Array, Array, np.ndarray]:
+        """The pool that rows of the set are taken from, its labels, and the rows as places in it."""
+        return (*self._resident_pool(), rows) if self.resident else self._gathered(rows)
+
+    def _gathered(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`_pooled` with a pool that holds just these rows, of one size for as many rows."""
         unique, place = np.unique(rows, return_inverse=True)
-        pool = np.zeros((len(rows), *self.clips.shape), np.uint8)
+        pool = np.zeros((rows.size, *self.clips.shape), np.uint8)
         pool[: len(unique)] = self.clips.gather(unique)
-        labels = np.zeros(len(rows), np.int32)
+        labels = np.zeros(rows.size, np.int32)
         labels[: len(unique)] = self.clips.labels[unique]
-        size = call.indices.size
-        local = Call(
-            place[:size].reshape(call.indices.shape).astype(np.int32),
-            call.mask,
-            call.active,
-            place[size:].astype(np.int32),
-            call.heldout_mask,
-        )
-        return local, pool, labels
+        return pool, labels, place.reshape(rows.shape).astype(np.int32)
+
+
+def _summed(parts: Sequence[Totals]) -> Totals:
+    """Totals of all parts together; zeros where there is none."""
+    return Totals(*(np.sum(np.float32([part[i] for part in parts]), axis=0) for i in range(3)))
 
 
 def _fits(nbytes: int) -> bool:
-    """Whether a set of clips fits on the device beside a training (at most a third of its memory)."""
+    """Whether a set of clips fits on the device beside a training: in at most a third of what is free there."""
     device = jax.local_devices()[0]
-    limit = (device.memory_stats() or {}).get("bytes_limit")
-    if limit is None:  # A CPU: the memory that is free now, as the system says it.
-        import os
+    if device.platform == "cpu":
+        return nbytes <= min(psutil.virtual_memory().available, _left_to_group()) / 3
+    memory = device.memory_stats() or {}
+    # Without statistics (another allocator than JAX's own) nothing is known: small sets alone are kept.
+    free = memory.get("bytes_limit", 3 << 30) - memory.get("bytes_in_use", 0)
+    return nbytes <= free / 3
 
-        limit = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return nbytes <= limit / 3
+
+def _left_to_group() -> float:
+    """Bytes that the process' control group (a batch job, a container) may still take; infinite without a limit."""
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+        folder = Path("/sys/fs/cgroup", group)
+        limit = int((folder / "memory.max").read_text())
+        return limit - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):  # no control group of version 2 here, or "max"
+        return float("inf")

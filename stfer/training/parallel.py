@@ -97,26 +97,35 @@ class _MappedEngine(Engine):
         )
 
     def _stage(self, calls: list[Call]) -> tuple:
-        """Place one call a device: pool, labels, training arguments, held-out arguments."""
+        """Place one call a device: the arguments of training, and of scoring each held-out part."""
+
+        def placed(rows: list[np.ndarray], *others: list[np.ndarray]) -> tuple[Array, ...]:
+            return (*self._placed_pool(rows), *map(self._place, others))
+
+        training = None
+        if any(call.active.any() for call in calls):
+            fields = ("indices", "mask", "active")
+            training = placed(*([getattr(call, field) for call in calls] for field in fields))
+        scoring = [
+            placed(
+                [call.heldout[part] for call in calls], [call.heldout_mask[part] for call in calls]
+            )
+            for part in range(len(calls[0].heldout))
+            if any(call.heldout_mask[part].any() for call in calls)
+        ]
+        return training, scoring
+
+    def _placed_pool(self, rows: list[np.ndarray]) -> tuple[Array, Array, Array]:
+        """Pool, labels and places in it, for each device's rows."""
         if self.resident:
-            pool, labels = self._resident_pool()
-        else:
-            mine = [d.process_index == jax.process_index() for d in self._devices]
-            gathered = [
-                self._gathered(call) if own else None for call, own in zip(calls, mine, strict=True)
-            ]
-            calls = [new[0] if new else call for new, call in zip(gathered, calls, strict=True)]
-            pool = self._place([new and new[1] for new in gathered])
-            labels = self._place([new and new[2] for new in gathered])
-
-        def stacked(*fields: str) -> tuple[Array, ...]:
-            return tuple(self._place([getattr(call, field) for call in calls]) for field in fields)
-
-        trains = any(call.active.any() for call in calls)
-        scores = any(call.heldout_mask.any() for call in calls)
-        training = stacked("indices", "mask", "active") if trains else None
-        heldout = stacked("heldout", "heldout_mask") if scores else None
-        return pool, labels, training, heldout
+            return (*self._resident_pool(), self._place(rows))
+        mine = [device.process_index == jax.process_index() for device in self._devices]
+        gathered = [
+            self._gathered(part) if own else (None,) * 3
+            for part, own in zip(rows, mine, strict=True)
+        ]
+        pools, labels, places = map(list, zip(*gathered, strict=True))
+        return self._place(pools), self._place(labels), self._place(places)
 
     def _place(self, parts: list[np.ndarray | None]) -> Array:
         """One part a device; those of other processes' devices may be None."""
@@ -175,18 +184,13 @@ class FoldsEngine(_MappedEngine):
     ) -> tuple[TrainState, list[tuple[Totals, Totals]]]:
         """See `Engine.train`."""
         count, placed = staged
-        pool, labels, training, heldout = placed
-        totals = scored = Totals(*(np.zeros(self.lanes, np.float32) for _ in Totals._fields))
-        with self._precision():
-            if training is not None:
-                state, totals = self._train(state, pool, labels, *training)
-            if heldout is not None:
-                scored = self._score(state, pool, labels, *heldout)
-        totals, scored = jax.device_get((totals, scored))
-        return state, [
-            tuple(Totals(*(part[lane] for part in parts)) for parts in (totals, scored))
-            for lane in range(count)
-        ]
+        state, [found] = super().train(state, placed)
+
+        def of(lane: int, totals: Totals) -> Totals:
+            # Where nothing was trained or scored the totals are single zeros.
+            return Totals(*(part[lane] if np.ndim(part) else part for part in totals))
+
+        return state, [tuple(of(lane, totals) for totals in found) for lane in range(count)]
 
     def add_moments(
         self, carry: tuple[TrainState, Moments], staged: tuple

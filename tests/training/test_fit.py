@@ -1,13 +1,18 @@
 """Training a fold: resumed to the bit, compiled once, streamed as resident, stopped on a bad loss."""
 
 import dataclasses
+import gc
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 
 import tiny
 from stfer.evaluation.protocol import Fold, folds
+from stfer.training import engine as engine_lib
 from stfer.training import fit as fit_lib
 from stfer.training.batches import Shape
 from stfer.training.checkpoints import FoldCheckpoints
@@ -37,7 +42,8 @@ def engine_for(data, config=CONFIG, **options):
     return Engine(tiny.Tiny(), config, clips, Shape.covering(splits, config.batch_size), **options)
 
 
-@pytest.fixture(scope="module", params=[1, 2, None], ids="steps_per_call={}".format)
+# 1 is what a CPU takes, a whole epoch what a GPU does.
+@pytest.fixture(scope="module", params=[1, 2, 1000], ids="steps_per_call={}".format)
 def engine(request, data):
     config = dataclasses.replace(CONFIG, recompute_statistics=request.param == 2)
     return engine_for(data, config, steps_per_call=request.param)
@@ -64,6 +70,7 @@ def test_every_fold_uses_one_compiled_program(data, tmp_path):
 
 def test_history_has_the_losses_of_an_independent_evaluation(data, tmp_path):
     engine = engine_for(data)
+    assert engine.shape.parts > 1  # Held-out rows are scored a batch at a time.
     fold = data[1][0]
     fitted = train(engine, fold, tmp_path)
     assert [row["epoch"] for row in fitted.progress.history] == [1, 2, 3, 4]
@@ -136,10 +143,55 @@ def test_groups_of_clips_are_told_apart_across_batches(data, tmp_path):
 
 def test_streamed_batches_give_the_resident_result(data, tmp_path):
     fold = data[1][2]
-    resident = train(engine_for(data, resident=True), fold, tmp_path / "a")
+    # The same bits from the same program: a step a call.
+    resident = train(engine_for(data, resident=True, steps_per_call=1), fold, tmp_path / "a")
     streamed = train(engine_for(data, resident=False), fold, tmp_path / "b")
     assert tiny.leaves_equal(resident.state, streamed.state)
     assert resident.progress.history == streamed.progress.history
+
+
+@pytest.mark.parametrize(
+    ("free", "limit", "resident"),
+    [(4.0, 10.0, True), (2.0, 10.0, False), (10.0, 4.0, True), (10.0, 2.0, False)],
+    ids=["free", "not free", "allowed", "not allowed"],
+)
+def test_a_set_is_kept_on_a_cpu_when_a_third_of_the_memory_holds_it(
+    data, monkeypatch, free, limit, resident
+):
+    """Memory in multiples of the set: what the system has free, what a batch job may still take."""
+    size = data[0].nbytes
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=int(free * size))
+    )
+    monkeypatch.setattr(engine_lib, "_left_to_group", lambda: limit * size)
+    assert engine_for(data).resident == resident
+
+
+def test_folds_leave_no_array_behind(data, tmp_path):
+    engine, live = engine_for(data), []
+    for fold in data[1]:
+        train(engine, fold, tmp_path / fold.held_out)
+        gc.collect()
+        live.append(sum(array.nbytes for array in jax.live_arrays()))
+    assert len(data[1]) > 3
+    assert set(live[1:]) == {live[0]}
+
+
+@pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
+def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_path, precision):
+    clips, (fold, *_) = data
+    found = {}
+    for name in ("float32", precision):
+        config = dataclasses.replace(CONFIG, precision=name)
+        model = tiny.Tiny(dtype=jnp.bfloat16 if name == "bfloat16" else jnp.float32)
+        engine = Engine(model, config, clips, Shape.covering(data[1], config.batch_size))
+        fitted = train(engine, fold, tmp_path / name)
+        assert {leaf.dtype for leaf in jax.tree.leaves(fitted.state.params)} == {
+            np.dtype("float32")
+        }
+        found[name] = np.array([row["train_loss"] for row in fitted.progress.history])
+    assert found[precision][-1] < 0.8 * found[precision][0]
+    np.testing.assert_allclose(found[precision], found["float32"], rtol=0.1)
 
 
 def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):

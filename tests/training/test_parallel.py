@@ -29,6 +29,13 @@ CONFIG = TrainConfig(
     recompute_statistics=True,
 )
 
+# The last is the program of a GPU: a whole epoch, one scan.
+FORMS = pytest.mark.parametrize(
+    "form",
+    [{"resident": True}, {"resident": False}, {"resident": True, "steps_per_call": 1000}],
+    ids=["resident", "streamed", "whole epoch"],
+)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _four_devices():
@@ -80,9 +87,9 @@ def alone(data, tmp_path_factory):
     return [(f, engine.classify(f.state, data[0].gather(f.fold.test))) for f in fitted]
 
 
-@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
-def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, resident):
-    engine = build(parallel.FoldsEngine, data, resident=resident)
+@FORMS
+def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, form):
+    engine = build(parallel.FoldsEngine, data, **form)
     assert engine.lanes == DEVICES
     splits = data[1]
     # Five folds: four lanes, then one with three lanes idle.
@@ -151,9 +158,9 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     assert fitted.progress.epoch == CONFIG.epochs
 
 
-@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
-def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, tmp_path, resident):
-    engine = build(parallel.BatchEngine, data, resident=resident)
+@FORMS
+def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, tmp_path, form):
+    engine = build(parallel.BatchEngine, data, **form)
     (ours,) = train(engine, data[1][:1], tmp_path)
     theirs, probabilities = alone[0]
     assert_same_training(ours, theirs)
@@ -180,7 +187,13 @@ def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
     key = jax.random.key(3)
     indices = splits[0].train[:rows].astype(np.int32)
     none = np.zeros(1, np.float32)
-    call = Call(indices[None], np.ones((1, rows), np.float32), np.array([True]), indices[:1], none)
+    call = Call(
+        indices[None],
+        np.ones((1, rows), np.float32),
+        np.array([True]),
+        indices[None, :1],
+        none[None],
+    )
     state, ((totals, _),) = engine.train(engine.init([key]), engine.stage([call]))
     plain = step.init_state(tiny.Tiny(), step.make_optimizer(config), clips.shape, key)
     whole = jax.jit(functools.partial(step.train_step, tiny.Tiny(), step.make_optimizer(config)))
@@ -247,9 +260,8 @@ def test_our_blocks_train_with_a_split_batch():
     clips = Clips(frames.shape[1:], np.arange(5, dtype=np.int32), lambda rows: frames[rows])
     config = TrainConfig("late_fusion", epochs=1, batch_size=5, learning_rate=1e-3)
     rows = np.arange(5, dtype=np.int32)
-    call = Call(
-        rows[None], np.ones((1, 5), np.float32), np.array([True]), rows, np.ones(5, np.float32)
-    )
+    ones = np.ones((1, 5), np.float32)
+    call = Call(rows[None], ones, np.array([True]), rows[None], ones)
     found = []
     for kind in (Engine, parallel.BatchEngine):
         engine = kind(model, config, clips, Shape(1, 5, 5))

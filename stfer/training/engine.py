@@ -256,6 +256,8 @@ def _left_to_group() -> float:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
         folder = Path("/sys/fs/cgroup", group)
         limit = int((folder / "memory.max").read_text())
-        return limit - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):  # no control group of version 2 here, or "max"
+        used = int((folder / "memory.current").read_text())
+        parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return limit - used + int(parts["inactive_file"])  # files that can be dropped from memory
+    except (OSError, ValueError, KeyError):  # no control group of version 2 here, or "max"
         return float("inf")

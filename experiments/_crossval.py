@@ -44,6 +44,7 @@ class CrossValidation:
         rule: Which frames the architecture sees.
         folds: All folds of the protocol, in order.
         folder: Where the results go.
+        modules: What `--modules` named, for the record.
     """
 
     config: TrainConfig
@@ -52,6 +53,7 @@ class CrossValidation:
     rule: clips_lib.ClipRule
     folds: Sequence[protocols.Fold]
     folder: RunFolder
+    modules: Sequence[str] = ()
 
     @property
     def fold_names(self) -> list[str]:
@@ -79,7 +81,7 @@ class CrossValidation:
                 "subjects": len(set(shards.subjects)),
                 "crop": shards.crop,
             },
-            "module": _outside_module(self.config.architecture),
+            "modules": list(self.modules),
             "versions": versions(),
             "hardware": hardware(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -87,7 +89,11 @@ class CrossValidation:
 
 
 def prepare(
-    config: TrainConfig, protocol: str, shards: Shards, workdir: str | Path
+    config: TrainConfig,
+    protocol: str,
+    shards: Shards,
+    workdir: str | Path,
+    modules: Sequence[str] = (),
 ) -> CrossValidation:
     """Put a cross-validation together and check that it can run.
 
@@ -108,7 +114,7 @@ def prepare(
         )
     folds = protocols.folds(protocol, shards.subjects)
     folder = run_path(workdir, shards.name, protocol, config)
-    return CrossValidation(config, protocol, shards, rule, folds, RunFolder(folder))
+    return CrossValidation(config, protocol, shards, rule, folds, RunFolder(folder), modules)
 
 
 def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
@@ -252,12 +258,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def _outside_module(architecture: str) -> str | None:
-    """The module to name in `--modules`, for an architecture that is not the package's own."""
-    module = models.ARCHITECTURES[architecture].__module__
-    return None if module.split(".")[0] == "stfer" else module
 
 
 def hardware() -> dict[str, Any]:

@@ -12,7 +12,7 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell malloc to reuse large blocks instead of unmapping them; call before there are threads.
+    """Tell malloc to reuse large blocks instead of unmapping them; best called before there are threads.
 
     Returns:
       Whether the C library took the settings (False where it is not glibc).

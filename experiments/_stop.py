@@ -3,7 +3,7 @@
 Python runs its signal handlers in the main thread, between two of its instructions. A compilation or a
 long device call keeps it from that, so a second thread listens on the wake-up descriptor that the
 C-level handler writes to. It sets the request, which training asks for between steps; when the process
-has not left after the grace period (or at a second signal) it ends the process. Checkpoints and
+has not left after the grace period (or at another signal, later) it ends the process. Checkpoints and
 results are renamed into place, so what is on disk then is whole.
 """
 
@@ -14,9 +14,13 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 GRACE_SECONDS = 10.0
+SAME_SECONDS = (
+    1.0  # A terminal's or scheduler's signal and the same one handed on by a parent are one.
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,7 +41,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests(grace_seconds: float = GRACE_SECONDS) -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C or SIGTERM into a request to save and leave; a second one leaves at once.
+    """Turn the first Ctrl-C or SIGTERM into a request to save and leave; one a second later leaves at once.
 
     Args:
         grace_seconds: How long the work may take to leave by itself.
@@ -55,10 +59,14 @@ def stop_requests(grace_seconds: float = GRACE_SECONDS) -> Iterator[StopRequest]
         if number is None:
             return
         request.signal = number
-        heard.settimeout(grace_seconds)
+        first = time.monotonic()
         try:
-            if _next_signal(heard) is None:
-                return
+            while (waited := time.monotonic() - first) < grace_seconds:
+                heard.settimeout(grace_seconds - waited)
+                if _next_signal(heard) is None:
+                    return
+                if time.monotonic() - first > SAME_SECONDS:
+                    break
         except TimeoutError:
             pass
         message = (

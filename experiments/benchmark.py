@@ -109,11 +109,10 @@ def start(names: list[str], settings: dict, absent: dict[str, str]) -> dict[str,
         try:
             contender = contenders[name] = Contender(name)
             contender.built = contender.ask("build", settings=settings)
-            ours = next(iter(contenders.values())).built["parameters"]
-            if contender.built["parameters"] != ours:
-                raise ValueError(
-                    f"{name}'s {settings['arch']} has {contender.built['parameters']} parameters, not {ours}"
-                )
+            first = next(iter(contenders))
+            here, there = (contenders[n].built["parameters"] for n in (name, first))
+            if here != there:
+                raise Absent(f"its network has {here} parameters, that of {first} {there}")
             contender.first = {
                 what: contender.ask(what, steps=steps)["seconds"] * steps
                 for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps))

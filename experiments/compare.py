@@ -113,7 +113,7 @@ def plan_jobs(jobs: Sequence[Job], sets: Mapping) -> dict[Job, CrossValidation]:
     """Every run's plan, so that what cannot run is said before hours are spent on the others.
 
     Raises:
-        UserError: Two sets have one name, so that their runs would share a folder.
+        UserError: Two sets have one name, so that their runs would share a folder; or one lacks a subject asked for.
         ValueError: A run cannot be made, as `experiments._crossval.prepare`.
     """
     plans = {
@@ -121,6 +121,7 @@ def plan_jobs(jobs: Sequence[Job], sets: Mapping) -> dict[Job, CrossValidation]:
     }
     owners: dict[Path, str] = {}
     for job, plan in plans.items():
+        loso.select_folds(plan)
         owner = owners.setdefault(plan.folder.path, job.data)
         if owner != job.data:
             raise _app.UserError(
@@ -222,6 +223,8 @@ def is_finished(plan: CrossValidation) -> bool:
     found = results.read_json(folder / "config.json")
     settings = {name: found["settings"].get(name) for name in config.to_dict()}
     lines = results.differences(settings, config.to_dict())
+    if found.get("format") != results.FORMAT:
+        lines = [f"format is {found.get('format')!r} there and {results.FORMAT!r} here"]
     if found["data"].get("checksum") != plan.shards.checksum:
         lines.append(
             f"the data there has checksum {found['data'].get('checksum')!r}, here {plan.shards.checksum!r}"
@@ -261,13 +264,13 @@ def run_loso(job: Job) -> int:
     ]
     with subprocess.Popen(command) as process, _signals_left_to(process) as caught:
         code = process.wait()
-    # A run that has not got as far as its own handler dies of the signal.
-    return 128 + caught[0] if code and caught else code
+    # Asked to stop while it drew its last figures it still ends with 0; before its own handler, it dies of the signal.
+    return 128 + caught[0] if caught else code
 
 
 @contextmanager
 def _signals_left_to(process: subprocess.Popen) -> Iterator[list[int]]:
-    """Leave stopping to the run, which saves first: Ctrl-C reaches it from the terminal, SIGTERM is handed on.
+    """Leave stopping to the run, which saves first; what a terminal has sent it too is one request to it.
 
     Yields:
         The signals that came meanwhile.
@@ -277,8 +280,7 @@ def _signals_left_to(process: subprocess.Popen) -> Iterator[list[int]]:
     def note(number: int, frame: object) -> None:
         del frame
         caught.append(number)
-        if number == signal.SIGTERM:
-            process.send_signal(number)
+        process.send_signal(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

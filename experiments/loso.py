@@ -66,7 +66,7 @@ def plan_for(data: str, architecture: str, seed: int | None, shards: Shards) -> 
     from experiments import _crossval
 
     config = _settings.config(architecture, data, seed)
-    return _crossval.prepare(config, FLAGS.protocol, shards, FLAGS.workdir)
+    return _crossval.prepare(config, FLAGS.protocol, shards, FLAGS.workdir, FLAGS.modules)
 
 
 def select_folds(plan: CrossValidation) -> list[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stfer.evaluation.results import FORMAT
+
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 
@@ -46,7 +48,7 @@ def write_run(
     settings |= {"architecture": ident["architecture"], "seed": ident["seed"]}
     settings |= ident.pop("settings", {})
     config = {
-        "format": 1,
+        "format": FORMAT,
         "settings": settings,
         "data": {
             "name": ident["data"],

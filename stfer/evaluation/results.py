@@ -32,7 +32,7 @@ from stfer.evaluation.records import (
     vote_metrics,
 )
 
-FORMAT = 1
+FORMAT = 2  # of config.json and fold.json
 
 
 class SettingsDifferError(ValueError):

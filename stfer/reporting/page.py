@@ -186,6 +186,6 @@ def command(run: Run) -> str:
     if "recompute_statistics" in run.settings:
         no = "" if run.settings["recompute_statistics"] else "no"
         flags.append(f"--{no}recompute_statistics")
-    if module := run.config.get("module"):
-        flags.append(f"--modules={module}")
+    if modules := run.config.get("modules"):
+        flags.append(f"--modules={','.join(modules)}")
     return "python -m experiments.loso " + " ".join(shlex.quote(flag) for flag in flags)

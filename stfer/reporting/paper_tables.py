@@ -12,7 +12,7 @@ from stfer.reporting.paper import (
     TABLE_VI_NOTE,
     paper_set,
 )
-from stfer.reporting.runs import Comparison, display_name
+from stfer.reporting.runs import Comparison, counted, display_name
 from stfer.reporting.scores import Score, score
 from stfer.reporting.tables import Column, Table
 
@@ -114,7 +114,7 @@ def time_table(comparisons: Sequence[Comparison]) -> Table:
         if not found:
             rows.append((display_name(architecture), "not run", *(None,) * 4, *paper.seconds, None))
         for comparison in found:
-            runs = comparison.by_architecture[architecture]
+            runs = counted(comparison.by_architecture[architecture])
             ours = score(runs, "summed")
             for run in runs:
                 machines.setdefault(run.hardware, chr(ord("A") + len(machines)))

@@ -16,6 +16,7 @@ import pandas as pd
 
 from stfer.evaluation.protocol import PROTOCOLS
 from stfer.evaluation.records import HISTORY_COLUMNS
+from stfer.evaluation.results import FORMAT
 from stfer.evaluation.voting import VOTES
 
 # The paper's order (Table I); architectures from outside come after, by name.
@@ -192,8 +193,13 @@ class Comparison:
         return int(self.runs[0].config["data"]["subjects"])
 
     @property
+    def counted(self) -> list[Run]:
+        """The runs that figures stand on, see `counted`."""
+        return [run for runs in self.by_architecture.values() for run in counted(runs)]
+
+    @property
     def chance(self) -> float:
-        """Accuracy of always naming the class that is commonest among the tested sequences."""
+        """Accuracy of always naming the class that is commonest among the tested sequences, in the fullest run."""
         run = max(self.runs, key=lambda run: run.result["sequences"])
         return run.result["votes"]["summed"]["chance"]
 
@@ -217,7 +223,12 @@ def read_run(folder: str | Path) -> Run:
         ValueError: if a file is not what a run writes, or predictions.csv does not give result.json's accuracy.
     """
     folder = Path(folder)
-    config = _read_json(folder / "config.json", ("settings", "data"))
+    config = _read_json(folder / "config.json", ("format", "settings", "data"))
+    if config["format"] != FORMAT:
+        raise ValueError(
+            f"{folder / 'config.json'} is of format {config['format']}, not {FORMAT}: another version of this package "
+            "wrote the run; move it out of the folder"
+        )
     result = _read_json(folder / "result.json", _RESULT_FIELDS)
     for field in ("checksum", "subjects"):
         if field not in config["data"]:
@@ -285,6 +296,13 @@ def unfinished(folders: Iterable[Path]) -> list[tuple[Path, int]]:
     return [(folder, len(list(folder.glob("folds/held_out=*/fold.json")))) for folder in begun]
 
 
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs of one architecture that its figures stand on: that with most folds, and those of the same sequences."""
+    fullest = max(runs, key=lambda run: run.result["folds_done"])
+    tested = set(fullest.predictions["sequence"])
+    return [run for run in runs if set(run.predictions["sequence"]) == tested]
+
+
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
     """Group runs by data (name and checksum), protocol and training settings.
 
@@ -308,16 +326,17 @@ def comparisons(runs: Iterable[Run]) -> list[Comparison]:
 
 
 def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons of one title with what differs between them: training settings, then the data."""
+    """Comparisons with what tells them from others: settings for those of one title, data for those of one name."""
     told = []
     for comparison in found:
         twins = [other for other in found if other.title == comparison.title]
+        named = [other for other in found if other.data == comparison.data]
         differing = [
             f"{name.replace('_', ' ')} {comparison.settings.get(name)}"
             for name in COMPARED_SETTINGS
             if len({str(twin.settings.get(name)) for twin in twins}) > 1
         ]
-        if len({twin.checksum for twin in twins}) > 1:
+        if len({other.checksum for other in named}) > 1:
             differing.append(f"{comparison.subjects} subjects, data {comparison.checksum[:8]}")
         told.append(replace(comparison, distinction=", ".join(differing)))
     return told

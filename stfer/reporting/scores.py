@@ -8,7 +8,7 @@ import pandas as pd
 
 from stfer.evaluation.metrics import accuracy_interval, per_subject
 from stfer.evaluation.significance import Pair, compare_pairs
-from stfer.reporting.runs import Comparison, Run, display_name
+from stfer.reporting.runs import Comparison, Run, counted, display_name
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Score:
         accuracy, interval, subject_mean, recall, macro_f1: as `stfer.evaluation.metrics.summarise` names them.
         deviation: standard deviation of the accuracy over seeds (n - 1), None with one seed.
         lowest, highest: the accuracy's range over seeds.
-        seeds: how many the figures stand on, see `counted`.
+        chance: accuracy of always naming the commonest class of the same sequences.
+        seeds: how many the figures stand on, see `stfer.reporting.runs.counted`.
         folds: such as "12 of 12".
         complete: whether that is every fold.
         sequences: how many were tested.
@@ -32,6 +33,7 @@ class Score:
     subject_mean: float
     recall: float
     macro_f1: float
+    chance: float
     deviation: float | None
     lowest: float
     highest: float
@@ -63,6 +65,7 @@ def score(runs: Sequence[Run], vote: str) -> Score:
         subject_mean=mean("subject_mean_accuracy"),
         recall=mean("unweighted_average_recall"),
         macro_f1=mean("macro_f1"),
+        chance=votes[0]["chance"],
         deviation=float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
         lowest=float(accuracies.min()),
         highest=float(accuracies.max()),
@@ -73,15 +76,6 @@ def score(runs: Sequence[Run], vote: str) -> Score:
         seconds=None if None in seconds else float(np.mean(seconds)),
         parameters=runs[0].result.get("parameters"),
     )
-
-
-def counted(runs: Sequence[Run]) -> list[Run]:
-    """The runs of one architecture that its figures stand on: all tested the same sequences.
-
-    Those with every fold; while none has, the one with most of them.
-    """
-    complete = [run for run in runs if run.complete]
-    return complete or [max(runs, key=lambda run: run.result["folds_done"])]
 
 
 def outcomes(runs: Sequence[Run], vote: str) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from stfer.evaluation.significance import ALPHA, METHODS, Pair, smallest_corrected_p
 from stfer.reporting.paper import LITERATURE
-from stfer.reporting.runs import Comparison, display_name, in_sentence
-from stfer.reporting.scores import Score, counted, outcomes, score
+from stfer.reporting.runs import Comparison, counted, display_name, in_sentence
+from stfer.reporting.scores import Score, outcomes, score
 from stfer.reporting.tables import Column, Table, format_value
 
 
@@ -81,7 +81,7 @@ def partial_notes(comparison: Comparison) -> list[str]:
         used = counted(runs)
         for run in runs:
             if not run.complete:
-                out = "" if run in used else "; it is left out of the means"
+                out = "" if run in used else "; fewer than another seed, so it is left out"
                 name = display_name(run.architecture)
                 notes.append(f"Partial: {name}, seed {run.seed}, stands on {run.folds} folds{out}.")
     return notes
@@ -106,10 +106,10 @@ def pair_table(comparison: Comparison, vote: str, pairs: Sequence[Pair], name: s
     ]
     notes = [f"{text[0].upper()}{text[1:]}." for text in METHODS.values()]
     notes.append("An interval is of its pair alone; the p-values are corrected for all pairs.")
-    if max(map(len, comparison.by_architecture.values())) > 1:
+    if len(comparison.counted) > len(comparison.by_architecture):
         notes.append(
             "Several seeds: a sequence counts by the share of seeds that get it right; McNemar takes the "
-            "lowest seed alone."
+            "lowest of them alone."
         )
     return Table(
         name,
@@ -226,19 +226,21 @@ def headline(comparison: Comparison, vote: str, pairs: Sequence[Pair]) -> list[s
     if len(ranked) > 1:
         order = ", ".join(_ranked_name(name, scores[name]) for name in ranked)
         sentences.append(f"In order: {order}.")
-        if not all(ours.complete for ours in scores.values()):
+        if len({frozenset(run.predictions["sequence"]) for run in comparison.counted}) > 1:
             sentences.append(
-                "Those that lack folds were tested on fewer sequences, so this order is provisional; the differences "
+                "They were not all tested on the same sequences, so this order is provisional; the differences "
                 "below are of the sequences that both were tested on."
             )
         sentences.append(_held_sentence(pairs))
-    intervals = {name: scores[name].interval for name in ranked}
-    low = [name for name, ends in intervals.items() if ends and ends[0] <= comparison.chance]
+    low = [
+        f"{in_sentence(display_name(name))} ({100 * scores[name].chance:.0f} %)"
+        for name in ranked
+        if (ends := scores[name].interval) and ends[0] <= scores[name].chance
+    ]
     if low:
-        names = ", ".join(in_sentence(display_name(name)) for name in low)
         sentences.append(
-            "Not clearly above always naming the commonest class "
-            f"({100 * comparison.chance:.0f} %; the interval reaches it): {names}."
+            "Not clearly above always naming the commonest class (the interval reaches that share): "
+            f"{', '.join(low)}."
         )
     return sentences
 
@@ -294,7 +296,8 @@ def hardest_subjects(comparison: Comparison, vote: str, number: int = 8) -> pd.D
 
 def confused_pairs(comparison: Comparison, vote: str, number: int = 6) -> list[Confused]:
     """The classes most often taken for another, summed over all runs, by their share of the true class."""
-    matrices = [np.array(run.result["votes"][vote]["confusion_matrix"]) for run in comparison.runs]
+    results = [run.result["votes"][vote] for run in comparison.counted]
+    matrices = [np.array(figures["confusion_matrix"]) for figures in results]
     matrix = np.sum(matrices, axis=0)
     totals = matrix.sum(axis=1)
     classes = comparison.runs[0].classes
@@ -316,7 +319,7 @@ def misclassified(
         of what the vote gave the wrong class).
     """
     found = []
-    for run in comparison.runs:
+    for run in comparison.counted:
         table = run.of_vote(vote)
         wrong = table[(table["label"] == pair.label) & (table["predicted"] == pair.predicted)]
         found.append(wrong.assign(share=wrong[pair.predicted].astype(float))[["subject", "share"]])

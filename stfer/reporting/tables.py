@@ -89,9 +89,9 @@ def format_value(value: Any, kind: str) -> str:
     if kind == "interval":
         return f"{value[0]:.3f} to {value[1]:.3f}"
     if kind == "p":
-        # 0.0499 would read as 0.050, on the other side of the level.
-        digits = 4 if 0.0495 <= value < 0.05 else 3
-        return "< 0.001" if value < 0.001 else f"{value:.{digits}f}"
+        if 0.0495 <= value < 0.05:
+            return "< 0.050"  # rounded, it would stand on the other side of the level
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if kind == "signed_count" and value == 0:
         return "0"
     formats = {

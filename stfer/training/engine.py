@@ -7,6 +7,7 @@ convolutions in a loop some twenty times slower there (BUILD_NOTES, "No loop on 
 that the host's part does not show, and a stop request is heard between steps.
 """
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -250,14 +251,35 @@ def _fits(nbytes: int) -> bool:
     return nbytes <= free / 3
 
 
-def _left_to_group() -> float:
-    """Bytes that the process' control group (a batch job, a container) may still take; infinite without a limit."""
+def _left_to_group(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """Bytes that the process' control groups (a batch job, a container) may still take; infinite without a limit.
+
+    Args:
+        groups: The file that names the process' groups, a line a hierarchy (Linux, version 1 or 2).
+        root: Where the hierarchies are mounted.
+    """
+    v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    v2 = ("memory.max", "memory.current", "inactive_file")
+    left = [float("inf")]
+    with contextlib.suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            top, names = (root / "memory", v1) if controllers else (root, v2)
+            folder = top / path.lstrip("/")
+            # A limit may be set at any level from the process' group up.
+            levels = [folder, *folder.parents]
+            left += [_left_at(level, *names) for level in levels[: levels.index(top) + 1]]
+    return min(left)
+
+
+def _left_at(folder: Path, limit: str, used: str, droppable: str) -> float:
     try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
-        folder = Path("/sys/fs/cgroup", group)
-        limit = int((folder / "memory.max").read_text())
-        used = int((folder / "memory.current").read_text())
         parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return limit - used + int(parts["inactive_file"])  # files that can be dropped from memory
-    except (OSError, ValueError, KeyError):  # no control group of version 2 here, or "max"
+        room = int((folder / limit).read_text()) - int((folder / used).read_text())
+        return room + int(parts[droppable])  # files in memory, which the system lets go of
+    except (OSError, ValueError, KeyError):  # no such group here, or no limit ("max")
         return float("inf")

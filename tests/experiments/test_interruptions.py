@@ -150,6 +150,32 @@ def test_a_signal_during_a_long_call_leaves_after_the_grace_period():
     assert "goes on from the last checkpoint" in printed
 
 
+@pytest.mark.parametrize(("pause", "left_at_once"), [(0.0, False), (1.2, True)])
+def test_the_same_signal_twice_is_one_request_unless_it_comes_later(pause, left_at_once):
+    """A terminal's Ctrl-C reaches a run directly and through its parent."""
+    script = (
+        "import hashlib\n"
+        "from experiments import _stop\n"
+        "with _stop.stop_requests(grace_seconds=60) as should_stop:\n"
+        "    print('working', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10_000_000)\n"
+        "    print('left by itself', should_stop())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGINT)
+    time.sleep(pause)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=120)
+    assert ("left by itself True" in printed) == (not left_at_once)
+    assert process.returncode == (130 if left_at_once else 0)
+
+
 def test_a_second_process_is_refused_with_the_name_of_the_first(server, flags, tmp_path):
     flags = (*flags, f"--workdir={tmp_path}", "--epochs=200")
     first = server.start(*flags)

@@ -35,7 +35,8 @@ def test_predictions_of_another_run_are_refused(run_folder, tmp_path):
     ("file", "content", "message"),
     [
         ("config.json", "{", "config.json is not JSON"),
-        ("config.json", '{"settings": {}, "data": {}}', "lacks data.checksum"),
+        ("config.json", '{"format": 2, "settings": {}, "data": {}}', "lacks data.checksum"),
+        ("config.json", '{"format": 1, "settings": {}, "data": {}}', "is of format 1, not 2"),
         ("result.json", "{}", "lacks architecture, data"),
         (
             "predictions.csv",

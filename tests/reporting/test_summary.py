@@ -72,10 +72,8 @@ def test_headline_names_the_best_the_order_and_what_is_partial(tmp_path):
         "Highest: late fusion with 90 % of sequences right (95 % interval 80 to 100 %), on 60 sequences, "
         "10 of 10 folds.",
         "In order: late fusion 90 %, RNN 17 % (10 of 12 folds).",
-        "Those that lack folds were tested on fewer sequences, so this order is provisional; the differences below are "
-        "of the sequences that both were tested on.",
         "The difference holds at the 5 % level after correction.",
-        "Not clearly above always naming the commonest class (17 %; the interval reaches it): RNN.",
+        "Not clearly above always naming the commonest class (the interval reaches that share): RNN (17 %).",
     ]
     assert summary.partial_notes(comparison) == ["Partial: RNN, seed 0, stands on 10 of 12 folds."]
     table = summary.summary_table(comparison, "summed", "s")
@@ -146,8 +144,28 @@ def test_a_seed_that_lacks_folds_is_left_out_of_the_means(tmp_path):
     (found,) = scores.compare(comparison, "summed")
     assert (found.subjects, found.holds) == (12, True)
     assert summary.partial_notes(comparison) == [
-        "Partial: Single frame, seed 1, stands on 2 of 12 folds; it is left out of the means."
+        "Partial: Single frame, seed 1, stands on 2 of 12 folds; fewer than another seed, so it is left out."
     ]
+    # Nor do its mistakes count: the 29 of the whole run and the RNN's 60 do.
+    wrong = sum(pair.count for pair in summary.confused_pairs(comparison, "summed", number=99))
+    assert wrong == 29 + 60
+
+
+def test_seeds_of_the_same_folds_are_averaged_though_folds_are_lacking(tmp_path):
+    for seed, wrong in enumerate((0, 12)):
+        write_run(tmp_path / str(seed), answers(4, wrong), seed=seed, folds_total=12)
+    comparison = comparison_of(tmp_path)
+    ours = scores.score(comparison.runs, "summed")
+    assert (ours.seeds, ours.folds, ours.accuracy) == (2, "4 of 12", 0.75)
+    assert summary.seed_table(comparison, "summed", "seeds").rows[0][1] == "0, 1"
+
+
+def test_an_order_over_other_sequences_is_provisional(tmp_path):
+    write_run(tmp_path / "a", answers(12, 6), architecture="late_fusion")
+    write_run(tmp_path / "b", answers(10, 50), architecture="rnn", folds_total=12)
+    comparison = comparison_of(tmp_path)
+    sentences = summary.headline(comparison, "summed", scores.compare(comparison, "summed"))
+    assert sentences[2].startswith("They were not all tested on the same sequences, so this order")
 
 
 def test_chance_is_the_commonest_class_of_what_was_tested(tmp_path):
@@ -158,7 +176,7 @@ def test_chance_is_the_commonest_class_of_what_was_tested(tmp_path):
     comparison = comparison_of(tmp_path)
     assert comparison.chance == 0.5
     (_, low) = summary.headline(comparison, "summed", [])
-    assert low.startswith("Not clearly above always naming the commonest class (50 %;")
+    assert low.endswith("(the interval reaches that share): single frame (50 %).")
 
 
 def test_disjoint_runs_are_not_compared(tmp_path):

@@ -64,6 +64,12 @@ def test_latex_is_booktabs_with_everything_escaped():
     assert not re.search(r"(?<!\\)[_%#$]", body.replace("tab:example", ""))
 
 
+def test_a_p_value_stays_on_its_side_of_the_level():
+    values = [0.0004, 0.0494, 0.04999, 0.05, 0.0504]
+    shown = [tables.format_value(value, "p") for value in values]
+    assert shown == ["< 0.001", "0.049", "< 0.050", "0.050", "0.050"]
+
+
 def test_no_difference_has_no_sign():
     assert [tables.format_value(v, "signed_count") for v in (0, 5, -5000)] == ["0", "+5", "-5,000"]
     assert tables.format_value(-0.1234, "difference") == "-0.123"

@@ -167,6 +167,25 @@ def test_a_set_is_kept_on_a_cpu_when_a_third_of_the_memory_holds_it(
     assert engine_for(data).resident == resident
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_least_limit_of_a_batch_job_counts_at_whatever_level(tmp_path, version):
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    top = tmp_path / "root" / ("memory" if version == 1 else "")
+    for path, limit in (("job", "1000"), ("job/step", "max"), ("job/step/task", "5000")):
+        (top / path).mkdir(parents=True)
+        for name, text in zip(names[:2], (limit, "700"), strict=True):
+            (top / path / name).write_text(f"{text}\n")
+        (top / path / "memory.stat").write_text(f"anon 600\n{names[2]} 100\n")
+    groups = tmp_path / "cgroup"
+    groups.write_text("3:cpuset:/\n" + ("4:memory" if version == 1 else "0:") + ":/job/step/task\n")
+    # The job's 1000 less its 700, of which 100 are files that can be dropped.
+    assert engine_lib._left_to_group(groups, tmp_path / "root") == 400
+    assert engine_lib._left_to_group(tmp_path / "absent", tmp_path / "root") == float("inf")
+
+
 def test_folds_leave_no_array_behind(data, tmp_path):
     engine, live = engine_for(data), []
     for fold in data[1]:

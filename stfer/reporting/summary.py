@@ -182,10 +182,11 @@ def literature_table() -> Table:
 
 def pair_sentence(pair: Pair, comparison: Comparison, pairs: int) -> str:
     """One difference of so many pairs in a sentence: by how many points, how sure, and whether it holds."""
-    points = 100 * pair.difference
+    points = round(100 * pair.difference)
+    apart = "1 point" if points == 1 else f"{points} points"
     if pair.interval is None:
         return (
-            f"{pair.better} and {pair.worse}: {points:.0f} points apart on {pair.sequences} sequences of one subject, "
+            f"{pair.better} and {pair.worse}: {apart} apart on {pair.sequences} sequences of one subject, "
             "from which nothing follows."
         )
     low, high = (round(100 * end) for end in pair.interval)
@@ -196,9 +197,9 @@ def pair_sentence(pair: Pair, comparison: Comparison, pairs: int) -> str:
     if pair.subjects < comparison.subjects:
         measured = f"{pair.subjects} of {comparison.subjects} subjects; {measured}"
     if pair.holds:
-        return f"{pair.better} above {in_sentence(pair.worse)} by {points:.0f} points ({measured})."
+        return f"{pair.better} above {in_sentence(pair.worse)} by {apart} ({measured})."
     both = f"{pair.better} and {in_sentence(pair.worse)}"
-    return f"{both}: {points:.0f} points apart, which is not established ({measured})."
+    return f"{both}: {apart} apart, which is not established ({measured})."
 
 
 def differences(comparison: Comparison, pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
@@ -261,7 +262,7 @@ def _held_sentence(pairs: Sequence[Pair]) -> str:
     level = "at the 5 % level after correction"
     if len(pairs) == 1:
         return f"The difference {'holds' if held else 'is not established'} {level}."
-    verb = "holds" if held == 1 else "hold"
+    verb = "hold" if held > 1 else "holds"
     return (
         f"Of {len(pairs)} differences between two architectures, {held or 'none'} {verb} {level}."
     )

@@ -51,6 +51,8 @@ def test_sentences(tmp_path):
     )
     unsure = summary.pair_sentence(pair(permutation=0.2), comparison, 1)
     assert "12 points apart, which is not established (" in unsure
+    close = summary.pair_sentence(pair(permutation=0.9, difference=0.0139), comparison, 1)
+    assert close.startswith("Late fusion and RNN: 1 point apart, which")
     alone = pair(permutation=None, interval=None)
     assert summary.pair_sentence(alone, comparison, 1).endswith(
         "of one subject, from which nothing follows."

@@ -18,9 +18,8 @@ import time
 from collections.abc import Iterator
 
 GRACE_SECONDS = 10.0
-SAME_SECONDS = (
-    1.0  # A terminal's or scheduler's signal and the same one handed on by a parent are one.
-)
+# A terminal's or scheduler's signal and the same one handed on by a parent are one.
+SAME_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -361,8 +361,6 @@ def in_sentence(name: str) -> str:
 
 def hardware_text(hardware: Mapping[str, Any]) -> str:
     """The machine in one phrase, from what a run recorded of it."""
-    if not hardware:
-        return "not recorded"
     rest = {name: value for name, value in hardware.items() if name not in ("device", "backend")}
     parts = [str(hardware[name]) for name in ("device", "backend") if name in hardware]
     return ", ".join([*parts, *(f"{name} {value}" for name, value in rest.items())])

@@ -129,36 +129,14 @@ def test_a_signal_saves_and_says_how_to_go_on(server, flags, whole, tmp_path, nu
     assert (folder / "predictions.csv").read_bytes() == (whole[0] / "predictions.csv").read_bytes()
 
 
-def test_a_signal_during_a_long_call_leaves_after_the_grace_period():
+def in_a_long_call(grace_seconds: float, rounds: int) -> subprocess.Popen:
+    """A process that listens for signals while one call, of so many rounds, holds its main thread."""
     script = (
         "import hashlib\n"
         "from experiments import _stop\n"
-        "with _stop.stop_requests(grace_seconds=0.5):\n"
+        f"with _stop.stop_requests(grace_seconds={grace_seconds}) as should_stop:\n"
         "    print('working', flush=True)\n"
-        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 500_000_000)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert process.stdout.readline() == "working\n"
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 143
-    assert "goes on from the last checkpoint" in printed
-
-
-@pytest.mark.parametrize(("pause", "left_at_once"), [(0.0, False), (1.2, True)])
-def test_the_same_signal_twice_is_one_request_unless_it_comes_later(pause, left_at_once):
-    """A terminal's Ctrl-C reaches a run directly and through its parent."""
-    script = (
-        "import hashlib\n"
-        "from experiments import _stop\n"
-        "with _stop.stop_requests(grace_seconds=60) as should_stop:\n"
-        "    print('working', flush=True)\n"
-        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10_000_000)\n"
+        f"    hashlib.pbkdf2_hmac('sha256', b'', b'', {rounds})\n"
         "    print('left by itself', should_stop())\n"
     )
     process = subprocess.Popen(
@@ -168,6 +146,21 @@ def test_the_same_signal_twice_is_one_request_unless_it_comes_later(pause, left_
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert process.stdout.readline() == "working\n"
+    return process
+
+
+def test_a_signal_during_a_long_call_leaves_after_the_grace_period():
+    process = in_a_long_call(grace_seconds=0.5, rounds=500_000_000)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "goes on from the last checkpoint" in printed
+
+
+@pytest.mark.parametrize(("pause", "left_at_once"), [(0.0, False), (1.2, True)])
+def test_the_same_signal_twice_is_one_request_unless_it_comes_later(pause, left_at_once):
+    """A terminal's Ctrl-C reaches a run directly and through its parent."""
+    process = in_a_long_call(grace_seconds=60, rounds=10_000_000)
     process.send_signal(signal.SIGINT)
     time.sleep(pause)
     process.send_signal(signal.SIGTERM)

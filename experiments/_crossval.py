@@ -21,8 +21,8 @@ from flax import linen as nn
 
 from stfer import models
 from stfer.data import clips as clips_lib
+from stfer.data import folds as protocols
 from stfer.data.shards import Shards
-from stfer.evaluation import protocol as protocols
 from stfer.evaluation.records import FoldResult, Prediction
 from stfer.evaluation.results import RunFolder
 from stfer.training import batches
@@ -39,7 +39,7 @@ class CrossValidation:
 
     Attributes:
         config: The training settings.
-        protocol: A name in `stfer.evaluation.protocol.PROTOCOLS`.
+        protocol: A name in `stfer.data.folds.PROTOCOLS`.
         shards: The set.
         rule: Which frames the architecture sees.
         folds: All folds of the protocol, in order.

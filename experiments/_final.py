@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from experiments import _crossval
+from stfer.data.folds import Fold, ascending
 from stfer.data.shards import Shards
-from stfer.evaluation.protocol import Fold, ascending
 from stfer.evaluation.records import HISTORY_COLUMNS, Prediction, csv_text
 from stfer.evaluation.results import RunFolder
 from stfer.inference import TrainedModel, describe

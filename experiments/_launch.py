@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import tqdm
 
     from experiments._crossval import CrossValidation
-    from stfer.evaluation.protocol import Fold
+    from stfer.data.folds import Fold
     from stfer.training.engine import Engine
     from stfer.training.fit import Fitted, Progress
 

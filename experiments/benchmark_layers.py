@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stfer.models.convolution import convolve, plain_convolve
-from stfer.models.normalization import BatchNorm
-from stfer.models.pooling import max_pool, plain_max_pool
+from stfer.models.layers.convolution import convolve, plain_convolve
+from stfer.models.layers.normalization import BatchNorm
+from stfer.models.layers.pooling import max_pool, plain_max_pool
 
 
 def _normalize(x: jax.Array) -> jax.Array:

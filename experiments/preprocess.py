@@ -123,14 +123,14 @@ def _crop_settings():
 
     settings = CropSettings(FLAGS.detector, FLAGS.margin, FLAGS.size, FLAGS.missing_faces)
     if FLAGS.detector == "yunet":
-        from stfer.data import yunet
+        from stfer.data.faces import yunet
 
         yunet.find_model()
     return settings
 
 
 def _read():
-    from stfer.data import ck_plus, manifest, oulu_casia
+    from stfer.data.readers import ck_plus, manifest, oulu_casia
 
     if FLAGS.dataset == "ck_plus":
         return ck_plus.read(FLAGS.root)
@@ -149,8 +149,8 @@ def _preprocess(kept, dropped, settings, classes):
     from tqdm import tqdm
 
     from stfer.data import overview, preprocess
-    from stfer.data.ck_plus import POPULATION as CK_PLUS
-    from stfer.data.oulu_casia import POPULATION as OULU_CASIA
+    from stfer.data.readers.ck_plus import POPULATION as CK_PLUS
+    from stfer.data.readers.oulu_casia import POPULATION as OULU_CASIA
 
     name = FLAGS.name or Path(os.path.abspath(FLAGS.out)).name
     known = {"ck_plus": CK_PLUS, "oulu_casia": OULU_CASIA}
@@ -182,7 +182,7 @@ def _preprocess(kept, dropped, settings, classes):
 
 
 def _benchmark(sequences, settings) -> None:
-    from stfer.data.benchmark import AGREE, measure
+    from stfer.data.timing import AGREE, measure
 
     timing = measure(sequences, settings, FLAGS.benchmark)
     print(f"\n{timing.frames} frames, the last of {timing.size[0]}x{timing.size[1]}, on one core")

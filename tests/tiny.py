@@ -13,7 +13,7 @@ from flax import linen as nn
 from stfer import models
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.shards import write_shards
-from stfer.models.normalization import BatchNorm
+from stfer.models.layers.normalization import BatchNorm
 
 SIZE = 16
 

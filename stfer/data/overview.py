@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 
-from stfer.data import ck_plus, oulu_casia
+from stfer.data.readers import ck_plus, oulu_casia
 from stfer.data.sequence import Dropped, Sequence
 
 TILE = 85

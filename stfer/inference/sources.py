@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from stfer.data.frames import UnreadableFrameError, open_video, read_image, to_rgb
-from stfer.data.tree import IMAGE_SUFFIXES, images
+from stfer.data.readers.tree import IMAGE_SUFFIXES, images
 
 DEFAULT_RATE = 25.0
 CAMERA = "camera:"

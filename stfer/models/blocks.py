@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stfer.models.convolution import Convolution
-from stfer.models.normalization import BatchNorm
-from stfer.models.pooling import max_pool
+from stfer.models.layers.convolution import Convolution
+from stfer.models.layers.normalization import BatchNorm
+from stfer.models.layers.pooling import max_pool
 
 TOWER_AXIS = "tower"
 Endpoints = dict[str, jax.Array]

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from stfer.evaluation.protocol import PROTOCOLS
+from stfer.data.folds import PROTOCOLS
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stfer.evaluation.protocol import PROTOCOLS
+from stfer.data.folds import PROTOCOLS
 from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.evaluation.results import FORMAT
 from stfer.evaluation.voting import VOTES
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """A name in `stfer.evaluation.protocol.PROTOCOLS`."""
+        """A name in `stfer.data.folds.PROTOCOLS`."""
         return self.result["protocol"]
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from stfer.evaluation.protocol import Fold
+from stfer.data.folds import Fold
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class TrainConfig:
         recompute_statistics: After the last epoch, compute the batch statistics anew over one pass
             through the training clips with the final weights (Wu & Johnson 2021, "Rethinking 'Batch' in
             BatchNorm", section 3), instead of using the running ones, which lag behind in a short training.
-            Only for layers of `stfer.models.normalization.BatchNorm`; others keep their running ones.
+            Only for layers of `stfer.models.layers.normalization.BatchNorm`; others keep their running ones.
         preset: The name of the preset that the settings came from, for the record.
     """
 

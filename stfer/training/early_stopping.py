@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stfer.evaluation.protocol import Fold
+from stfer.data.folds import Fold
 from stfer.training.checkpoints import load_weights, save_weights
 from stfer.training.engine import Engine
 from stfer.training.fit import Progress

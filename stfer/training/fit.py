@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stfer.evaluation.protocol import Fold
+from stfer.data.folds import Fold
 from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.training import batches
 from stfer.training.checkpoints import FoldCheckpoints

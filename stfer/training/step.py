@@ -196,7 +196,7 @@ class Moments(NamedTuple):
 
 
 def counted_statistics(batch_stats: Any) -> dict[str, Any]:
-    """The statistics that can be computed anew, by path: those of `stfer.models.normalization.BatchNorm`.
+    """The statistics that can be computed anew, by path: those of `stfer.models.layers.normalization.BatchNorm`.
 
     They are told by their fields mean, var and weight; a module from outside may have others, which stay as they are.
     """

@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from stfer.data import faces, yunet
 from stfer.data.faces import (
     CropSettings,
     Face,
@@ -13,8 +12,10 @@ from stfer.data.faces import (
     crop_face,
     find_faces,
     find_finely,
+    lbp,
     overlap,
     track_face,
+    yunet,
 )
 
 LBP = CropSettings()
@@ -90,12 +91,12 @@ def test_a_tracker_follows_and_survives_a_gap(face):
 
 def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkeypatch):
     frame = face(200, 260, 120, 100, 80)
-    real = faces._search_lbp
+    real = lbp.search
 
     def only_fine(frame, near, fine=False):
         return real(frame, near, fine) if fine else []
 
-    monkeypatch.setattr(faces, "_search_lbp", only_fine)
+    monkeypatch.setattr(lbp, "search", only_fine)
     tracker = FaceTracker(LBP)
     tracker.last = Face(90, 70, 66, 66)
     found = tracker(frame)
@@ -112,7 +113,7 @@ def test_following_finds_the_same_faces_as_a_plain_full_search():
 
     from stfer.data.synthetic.dataset import render_sequence
 
-    cascade = cv2.CascadeClassifier(str(faces.CASCADE))
+    cascade = cv2.CascadeClassifier(str(lbp.CASCADE))
     tracker = FaceTracker(LBP)
     for frame in itertools.islice(render_sequence(0, 2, "surprise"), 0, 16, 2):
         boxes = cascade.detectMultiScale(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 1.1, 3)
@@ -209,8 +210,8 @@ def test_settings_round_trip_and_refuse_nonsense():
 
 def test_the_cascade_is_the_one_its_note_names():
     sha = "7c31331d494f20e216b397ad99d824d92ab91ebb15db3bcda6a2f8e684d238d3"
-    assert hashlib.sha256(faces.CASCADE.read_bytes()).hexdigest() == sha
-    assert sha in faces.CASCADE.with_suffix(".md").read_text()
+    assert hashlib.sha256(lbp.CASCADE.read_bytes()).hexdigest() == sha
+    assert sha in lbp.CASCADE.with_suffix(".md").read_text()
 
 
 def test_yunet_absent_says_how_to_get_it(monkeypatch, tmp_path):

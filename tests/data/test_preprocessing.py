@@ -148,16 +148,16 @@ def test_missing_faces_are_interpolated_between_their_neighbours(make, face):
 
 def test_the_first_frames_are_sought_from_the_next_ones(make, face, monkeypatch):
     """A face that only the fine search finds, before any other was found."""
-    from stfer.data import faces
+    from stfer.data.faces import lbp
 
     given = make("a", faces_with(face, ()))
-    real, calls = faces._search_lbp, []
+    real, calls = lbp.search, []
 
     def blind_at_first(frame, near, fine=False):
         calls.append(fine)
         return [] if not fine and len(calls) <= 2 else real(frame, near, fine)
 
-    monkeypatch.setattr(faces, "_search_lbp", blind_at_first)
+    monkeypatch.setattr(lbp, "search", blind_at_first)
     found = crop_sequence(given, LBP)
     assert [how for _, how in found.faces[:3]] == ["fine", "fine", "whole"]
     for t in (0, 1):
@@ -248,8 +248,8 @@ def test_killed_and_started_again(tmp_path, make):
 
 def test_the_data_room_does_not_import_jax():
     code = (
-        "import sys, stfer.data.preprocess, stfer.data.shards, stfer.data.overview, stfer.data.manifest, "
-        "stfer.data.yunet, stfer.data.clips; sys.exit('jax' in sys.modules or 'matplotlib' in sys.modules)"
+        "import sys, stfer.data.preprocess, stfer.data.shards, stfer.data.overview, stfer.data.readers.manifest, "
+        "stfer.data.faces.yunet, stfer.data.clips; sys.exit('jax' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, Dropped
-from stfer.data.shard_format import content_checksum
 from stfer.data.shards import ShardWriter, load_data, load_shards, write_shards
+from stfer.data.shards.format import content_checksum
 
 SIZE = 9
 

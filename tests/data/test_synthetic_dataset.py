@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stfer.data import ck_plus
+from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.shards import load_shards
 from stfer.data.synthetic import dataset, default, generate

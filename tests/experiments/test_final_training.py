@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments._final import FinalTraining, split
+from stfer.data.folds import Fold
 from stfer.data.shards import load_shards
-from stfer.evaluation.protocol import Fold
 from stfer.training.config import TrainConfig
 from stfer.training.early_stopping import EarlyStopping
 from stfer.training.fit import Progress, Stopped

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_models import QUICK
 
-from stfer.models import pooling, winograd
-from stfer.models.convolution import convolve, convolve_towers, plain_convolve
-from stfer.models.pooling import max_pool, plain_max_pool
+from stfer.models.layers import pooling, winograd
+from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
+from stfer.models.layers.pooling import max_pool, plain_max_pool
 
 # x, kernel, stride: even, odd and unequal sides, one output, with and without enough tiles for the fast form.
 CONVOLUTIONS = [

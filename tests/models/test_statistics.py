@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_models import QUICK, Tiny
 
-from stfer.models.normalization import BatchNorm
+from stfer.models.layers.normalization import BatchNorm
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

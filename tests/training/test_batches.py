@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stfer.evaluation.protocol import Fold
+from stfer.data.folds import Fold
 from stfer.training import batches
 from stfer.training.batches import Shape
 

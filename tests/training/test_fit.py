@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import tiny
-from stfer.evaluation.protocol import Fold, folds
+from stfer.data.folds import Fold, folds
 from stfer.training import engine as engine_lib
 from stfer.training import fit as fit_lib
 from stfer.training.batches import Shape

@@ -8,8 +8,8 @@ import pytest
 
 import tiny
 from stfer import models
+from stfer.data.folds import folds
 from stfer.data.sequence import EMOTIONS_6
-from stfer.evaluation.protocol import folds
 from stfer.training import fit as fit_lib
 from stfer.training import parallel, step
 from stfer.training.batches import Shape

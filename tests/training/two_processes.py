@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 import tiny
+from stfer.data.folds import folds
 from stfer.data.sequence import EMOTIONS_6
-from stfer.evaluation.protocol import folds
 from stfer.training.batches import Shape, init_key
 from stfer.training.config import TrainConfig
 from stfer.training.engine import Clips

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import cv2
 
-from stfer.data.faces import CASCADE, CropSettings, Face, FaceTracker, crop_face, overlap
+from stfer.data.faces import CropSettings, Face, FaceTracker, crop_face, overlap
+from stfer.data.faces.lbp import CASCADE
 from stfer.data.frames import FrameReader
 from stfer.data.sequence import Sequence
 

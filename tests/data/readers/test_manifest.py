@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfer.data import manifest
 from stfer.data.labels import load_synonyms
+from stfer.data.readers import manifest
 from stfer.data.sequence import EMOTIONS_7
 
 SYNONYMS = load_synonyms()

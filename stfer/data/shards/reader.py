@@ -1,7 +1,6 @@
 """Shards: preprocessed sequences as memory-mapped arrays, checked when loaded.
 
-`load_shards` opens one set, `load_data` several as one. `shard_format.py` says what a folder holds,
-`shard_writer.py` writes one.
+`load_shards` opens one set, `load_data` several as one. `format` says what a folder holds, `writer` writes one.
 """
 
 import hashlib
@@ -13,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stfer.data import shard_format
-from stfer.data.shard_writer import ShardWriter, write_shards
-
-__all__ = ["ShardWriter", "Shards", "load_data", "load_shards", "write_shards"]
+from stfer.data.shards import format as shard_format
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stfer.data import oulu_casia
+from stfer.data.readers import oulu_casia
 
 EXPRESSIONS = {
     "Anger": "anger", "Disgust": "disgust", "Fear": "fear",

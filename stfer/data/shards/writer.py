@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from stfer.data import shard_format
-from stfer.data.journal import Journal
 from stfer.data.sequence import EMOTIONS_6, Dropped
+from stfer.data.shards import format as shard_format
+from stfer.storage.journal import Journal
 
 SHARD_BYTES = 256 << 20
 JOURNAL = "journal.jsonl"

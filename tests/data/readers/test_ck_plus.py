@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stfer.data import ck_plus
+from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, select
 
 

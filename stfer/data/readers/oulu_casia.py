@@ -10,8 +10,8 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
 
-from stfer.data import tree
 from stfer.data.labels import emotion, load_synonyms
+from stfer.data.readers import tree
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 POPULATION = "oulu_casia"

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stfer.data.faces import Face, neighbourhood
+from stfer.data.faces.box import Face, neighbourhood
 
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 FILE_NAME = "face_detection_yunet_2023mar.onnx"

@@ -5,7 +5,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import cross_val_score
 
-from stfer.evaluation import protocol
+from stfer.data import folds as protocol
 
 # 23 subjects with gappy ids and 1 to 4 sequences each, in an order of no meaning.
 IDS = [f"S{number:03d}" for number in (*range(5, 40, 2), 501, 502, 895, 998, 999)]

@@ -2,7 +2,7 @@
 
 `convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
 gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
-rearranged to stride 1 and two dimensions and go through `stfer.models.winograd`, with their own gradient.
+rearranged to stride 1 and two dimensions and go through `stfer.models.layers.winograd`, with their own gradient.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from stfer.models import winograd
+from stfer.models.layers import winograd
 
 MANY_CHANNELS = 64
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from stfer.data import tree
+from stfer.data.readers import tree
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 POPULATION = "ck_plus"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stfer.data import tree
 from stfer.data.labels import NEUTRAL, emotion, load_synonyms
+from stfer.data.readers import tree
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 REQUIRED = ("path", "subject", "emotion")

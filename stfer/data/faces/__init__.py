@@ -1,0 +1,20 @@
+"""Faces: detectors, the one that follows a face, and the square that is cut around it."""
+
+from stfer.data.faces.box import Face, Tracked, overlap
+from stfer.data.faces.crop import DEFAULT_MARGIN, DETECTORS, MISSING_FACES, CropSettings, crop_face
+from stfer.data.faces.detection import FaceTracker, find_faces, find_finely, track_face
+
+__all__ = [
+    "DEFAULT_MARGIN",
+    "DETECTORS",
+    "MISSING_FACES",
+    "CropSettings",
+    "Face",
+    "FaceTracker",
+    "Tracked",
+    "crop_face",
+    "find_faces",
+    "find_finely",
+    "overlap",
+    "track_face",
+]

@@ -1,0 +1,108 @@
+"""How faces are found and cut, as stored with shards and models, and the cutting of a square (the paper, section V)."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stfer.data.faces.box import Face
+
+DETECTORS = ("lbp", "yunet", "none")
+MISSING_FACES = ("drop", "interpolate")
+# The side of the crop is the box's longer side times 1 + 2 * margin; measured in BUILD_NOTES.md.
+DEFAULT_MARGIN = {"lbp": 0.35, "yunet": 0.05, "none": 0.0}
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How faces are found and cut; stored with shards and with trained models.
+
+    Attributes:
+        detector: `lbp`, `yunet` or `none` (the whole frame).
+        margin: added to every side of the box, as a fraction of its longer side. None takes the
+            detector's default.
+        size: height and width of the crop in pixels.
+        missing_faces: `drop` a sequence with a frame without a face (the paper), or `interpolate` its
+            box between the frames around it.
+    """
+
+    detector: str = "lbp"
+    margin: float | None = None
+    size: int = 170
+    missing_faces: str = "drop"
+
+    def __post_init__(self):
+        if self.detector not in DETECTORS:
+            raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
+        if self.margin is None:
+            object.__setattr__(self, "margin", DEFAULT_MARGIN[self.detector])
+        if not -0.4 <= self.margin <= 2:
+            raise ValueError(
+                f"margin {self.margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"
+            )
+        if not 8 <= self.size <= 1024:
+            raise ValueError(f"size {self.size} is out of range: use 8 to 1024 pixels")
+        if self.missing_faces not in MISSING_FACES:
+            raise ValueError(
+                f"missing_faces {self.missing_faces!r} is unknown: use {' or '.join(MISSING_FACES)}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "CropSettings":
+        """Settings from `to_dict`'s dict.
+
+        Raises:
+            ValueError: a field is unknown or of the wrong type.
+        """
+        kinds = {"detector": str, "margin": (int, float), "size": int, "missing_faces": str}
+        for key, value in settings.items():
+            if key not in kinds:
+                raise ValueError(f"crop setting {key!r} is unknown to this version of stfer")
+            if not isinstance(value, kinds[key]) or isinstance(value, bool):
+                raise ValueError(f"crop setting {key!r} has the wrong type: {value!r}")
+        return cls(**settings)
+
+
+def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarray:
+    """Cut the square around a face, with margin, and resize it.
+
+    Pixels beyond the frame repeat its border. Shrinking averages areas (INTER_AREA); enlarging is
+    bilinear. A face with roll is turned about its box's centre until its eyes are level.
+
+    Args:
+        frame: uint8 [height, width, 3] RGB, or [height, width] grey.
+
+    Returns:
+        uint8 [size, size, 3] RGB; a grey frame gives three equal channels.
+    """
+    side = max(1, round(max(face.width, face.height) * (1 + 2 * settings.margin)))
+    centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
+    left, top = round(centre_x - side / 2), round(centre_y - side / 2)
+    if face.roll:
+        turn = cv2.getRotationMatrix2D((centre_x, centre_y), face.roll, 1.0)
+        turn[:, 2] -= (left, top)
+        square = cv2.warpAffine(
+            frame, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    else:
+        square = _cut(frame, left, top, side)
+    if side != settings.size:
+        method = cv2.INTER_AREA if side > settings.size else cv2.INTER_LINEAR
+        square = cv2.resize(square, (settings.size, settings.size), interpolation=method)
+    if square.ndim == 2:
+        square = cv2.cvtColor(square, cv2.COLOR_GRAY2RGB)
+    return np.ascontiguousarray(square)
+
+
+def _cut(frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+    height, width = frame.shape[:2]
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return frame[top : top + side, left : left + side]
+    rows = np.clip(np.arange(top, top + side), 0, height - 1)
+    columns = np.clip(np.arange(left, left + side), 0, width - 1)
+    return frame[rows[:, None], columns]

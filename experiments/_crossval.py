@@ -24,9 +24,11 @@ from stfer.data import clips as clips_lib
 from stfer.data import folds as protocols
 from stfer.data.shards import Shards
 from stfer.evaluation.records import FoldResult, Prediction
-from stfer.evaluation.results import RunFolder
+from stfer.evaluation.run_folder import RunFolder
+from stfer.storage.environment import versions
+from stfer.storage.weights import save_weights
 from stfer.training import batches
-from stfer.training.checkpoints import FoldCheckpoints, save_weights
+from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
 from stfer.training.engine import Clips, Engine
 from stfer.training.fit import Fitted, NonFiniteLossError, parameter_count
@@ -246,18 +248,6 @@ def pool(plan: CrossValidation) -> dict[str, Any]:
         "parameters": parameter_count(variables["params"]),
     }
     return plan.folder.pool(plan.fold_names, plan.shards.classes, about)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
-    from importlib import metadata
-
-    packages = ("stfer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def hardware() -> dict[str, Any]:

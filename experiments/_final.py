@@ -15,10 +15,11 @@ import numpy as np
 from experiments import _crossval
 from stfer.data.folds import Fold, ascending
 from stfer.data.shards import Shards
-from stfer.evaluation.records import HISTORY_COLUMNS, Prediction, csv_text
-from stfer.evaluation.results import RunFolder
+from stfer.evaluation.records import HISTORY_COLUMNS, Prediction
+from stfer.evaluation.run_folder import RunFolder
 from stfer.inference import TrainedModel, describe
 from stfer.inference.evaluation import predict_shards, training_record
+from stfer.storage.tables import csv_text
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
 from stfer.training.early_stopping import EarlyStopping

@@ -128,7 +128,7 @@ def train_folds(
 
 def _held_here(plan: CrossValidation, names: list[str], held: contextlib.ExitStack) -> list[str]:
     """Those of the folds that no other shard is training or has finished meanwhile, locked."""
-    from stfer.evaluation.results import RunLockedError
+    from stfer.storage.locks import LockedError
 
     if not sharded():
         return names
@@ -136,7 +136,7 @@ def _held_here(plan: CrossValidation, names: list[str], held: contextlib.ExitSta
     for name in names:
         try:
             held.enter_context(plan.folder.lock_fold(name))
-        except RunLockedError as error:
+        except LockedError as error:
             print(f"skipped: {error}", flush=True)
         else:
             if not plan.folder.is_finished(name):

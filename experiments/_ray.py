@@ -147,7 +147,7 @@ def train_grid(
     """Lock the folders of many runs, train what is missing of all of them at once, and pool each.
 
     Raises:
-        RunLockedError: Another process works on one of them.
+        LockedError: Another process works on one of them.
         Stopped, UserError: See `train_runs`.
     """
     with contextlib.ExitStack() as held:

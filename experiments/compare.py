@@ -215,16 +215,18 @@ def is_finished(plan: CrossValidation) -> bool:
     Raises:
         UserError: The run's folder holds other settings or other data; said before hours are spent on the others.
     """
-    from stfer.evaluation import results
+    from stfer.evaluation.run_folder import FORMAT
+    from stfer.storage.files import read_json
+    from stfer.storage.identity import differences
 
     folder, config = plan.folder.path, plan.config
     if not (folder / "config.json").exists():
         return False
-    found = results.read_json(folder / "config.json")
+    found = read_json(folder / "config.json")
     settings = {name: found["settings"].get(name) for name in config.to_dict()}
-    lines = results.differences(settings, config.to_dict())
-    if found.get("format") != results.FORMAT:
-        lines = [f"format is {found.get('format')!r} there and {results.FORMAT!r} here"]
+    lines = differences(settings, config.to_dict())
+    if found.get("format") != FORMAT:
+        lines = [f"format is {found.get('format')!r} there and {FORMAT!r} here"]
     if found["data"].get("checksum") != plan.shards.checksum:
         lines.append(
             f"the data there has checksum {found['data'].get('checksum')!r}, here {plan.shards.checksum!r}"
@@ -235,7 +237,7 @@ def is_finished(plan: CrossValidation) -> bool:
         )
     if not (folder / "result.json").exists():
         return False
-    result = results.read_json(folder / "result.json")
+    result = read_json(folder / "result.json")
     return result["folds_done"] == result["folds_total"]
 
 

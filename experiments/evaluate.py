@@ -102,14 +102,13 @@ def _rows(model, shards, match):
 
 
 def _evaluate(model, shards, match, rows, notes, out) -> None:
-    import json
     import time
 
     import tqdm
 
     from stfer.evaluation import records
-    from stfer.evaluation.results import write_atomically
     from stfer.inference.evaluation import predict_shards
+    from stfer.storage.files import write_atomically, write_json
 
     restrict = match.shared if FLAGS.classes == "shared" else None
     classes = restrict or model.classes
@@ -132,7 +131,7 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
         "votes": votes,
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(out / "result.json", result)
     write_atomically(out / "predictions.csv", records.prediction_table(predictions, classes))
     _app.print_paths([out / "result.json", out / "predictions.csv"])
 

@@ -105,11 +105,13 @@ def run(plan: CrossValidation, names: list[str]) -> int:
         if pending and not FLAGS.merge:
             try:
                 failures = train_folds(plan, pending, should_stop)
-            except Stopped:
+            except Stopped as stopped:
                 if not sharded:
                     _crossval.pool(plan)
-                saved = "stopped and saved; the same command goes on where it was"
-                print(f"\n{saved} ({folder.path})", flush=True)
+                print(
+                    f"\n{stopped}; the same command goes on where it was ({folder.path})",
+                    flush=True,
+                )
                 return should_stop.exit_code
         if sharded:
             return end_shard(plan, names, failures)

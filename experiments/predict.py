@@ -60,9 +60,9 @@ def main(argv: list[str]) -> int:
             raise _app.UserError(f"--{name} is needed; --help lists the flags")
     from experiments import _modules
     from stfer.inference import load_model
-    from stfer.inference.folder import check_new
     from stfer.inference.sources import open_source
     from stfer.inference.windows import window
+    from stfer.storage.files import check_new
 
     source = open_source(FLAGS.input, FLAGS.rate)
     out = Path(FLAGS.out or Path("predictions") / source.name)
@@ -94,23 +94,20 @@ def _settings(model, source, sliding, out) -> dict[str, object]:
 
 
 def _predict(model, source, sliding, out, settings) -> int:
-    import os
-    import shutil
+    from stfer.storage.files import staged_folder
 
     # Worked on beside its place: what lies under `out` is always a whole result.
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
-    part.mkdir(parents=True)
-    try:
-        return _predict_into(part, model, source, sliding, out, settings)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with staged_folder(out) as part:
+        names, exit_code, *found = _predict_into(part, model, source, sliding, settings)
+    _report(model, sliding, source, *found)
+    _app.print_paths(out / name for name in names)
+    return exit_code
 
 
-def _predict_into(part, model, source, sliding, out, settings) -> int:
-    """Work in `part`, which becomes `out` when all of it is there."""
+def _predict_into(part, model, source, sliding, settings) -> tuple:
+    """Write all results into `part`; returns its files' names, the exit code, and what `_report` says."""
     from experiments import _stop
     from stfer.inference import record
-    from stfer.inference.folder import check_new
     from stfer.inference.stream import CHUNK, Summaries, predict_stream
     from stfer.inference.timeline import Timeline
     from stfer.inference.tracking import FaceTracks
@@ -133,11 +130,8 @@ def _predict_into(part, model, source, sliding, out, settings) -> int:
     paths += [part / record.FRAMES, part / record.CLIPS]
     paths.append(timeline.draw(part / "timeline.png", source.rate, title))
     paths += [part / "annotated.mp4"] if (part / "annotated.mp4").exists() else []
-    check_new(out)
-    part.rename(out)
-    _report(model, sliding, source, found, count, unreadable, seconds)
-    _app.print_paths(out / path.name for path in paths)
-    return should_stop.exit_code if should_stop() and source.kind != "camera" else 0
+    exit_code = should_stop.exit_code if should_stop() and source.kind != "camera" else 0
+    return [path.name for path in paths], exit_code, found, count, unreadable, seconds
 
 
 def _limited(source, should_stop):

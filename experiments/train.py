@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     _modules.check_architecture(FLAGS.arch, FLAGS.modules)
     out = Path(os.path.abspath(FLAGS.out or f"models/{FLAGS.arch}"))
     from experiments import _final
-    from stfer.inference.folder import check_new
+    from stfer.storage.files import check_new
 
     check_new(out)
     config = _settings.config(FLAGS.arch, FLAGS.data, FLAGS.seed)
@@ -96,10 +96,8 @@ def _run(training) -> int:
     with _stop.stop_requests() as should_stop, training.plan.folder.lock():
         try:
             model, history, seconds = _train(training, should_stop)
-        except Stopped:
-            print(
-                f"\nstopped and saved in {training.states}; the same command goes on where it was"
-            )
+        except Stopped as stopped:
+            print(f"\n{stopped} ({training.states}); the same command goes on where it was")
             return should_stop.exit_code
         except NonFiniteLossError as error:
             raise _app.UserError(f"{error}; try a smaller --learning_rate") from error

@@ -26,7 +26,8 @@ import numpy as np
 from stfer.data.faces import CropSettings, Face, FaceTracker, Tracked, crop_face, find_finely
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
-from stfer.data.shards.writer import ShardWriter, csv_bytes
+from stfer.data.shards.writer import ShardWriter
+from stfer.storage.tables import csv_bytes
 
 MIN_FRAMES = 15  # The paper, section V.
 MAX_FRAMES = 4096

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stfer.data.folds import Fold
-from stfer.training.checkpoints import load_weights, save_weights
+from stfer.storage.weights import load_weights, save_weights
 from stfer.training.engine import Engine
 from stfer.training.fit import Progress
 

@@ -7,8 +7,9 @@ fold's name only, so a stopped training that goes on from its checkpoint ends in
 
 import concurrent.futures
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +23,20 @@ from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.engine import Call, Engine
 from stfer.training.step import Totals, TrainState, counted_statistics
 
+_log = logging.getLogger(__name__)
+
 
 class Stopped(Exception):
-    """Training was asked to stop; every fold's state has been saved."""
+    """Training was asked to stop; the message says what has been saved.
+
+    Args:
+        unsaved: The folds whose states were not, as a number in them is not finite.
+    """
+
+    def __init__(self, unsaved: Sequence[str] = ()):
+        but = f", but for {', '.join(unsaved)}: a number in its state is not finite"
+        super().__init__(f"stopped and saved{but if unsaved else ''}")
+        self.unsaved = tuple(unsaved)
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -91,7 +103,7 @@ def fit(
         on_epoch: Told after each epoch of each fold.
         checkpoint_seconds: A state is saved when this long has passed since the last.
         on_resume: Told of each fold that goes on from a checkpoint; `should_stop` is asked after that.
-        on_save: Told after the states have been saved.
+        on_save: Told after the states of all folds have been saved.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -119,11 +131,20 @@ def fit(
             raise Stopped
     del lanes, restored
 
-    def save(state: TrainState, without: Collection[str] = ()) -> None:
+    def save(state: TrainState, without: Collection[str] = ()) -> list[str]:
+        unsaved = list(without)
         for lane, (fold, saved, where) in enumerate(zip(folds, checkpoints, progress, strict=True)):
-            if fold.held_out not in without:
-                saved.save(engine.lane(state, lane), dataclasses.asdict(where))
-        on_save()
+            if fold.held_out not in without and not saved.save(
+                engine.lane(state, lane), dataclasses.asdict(where)
+            ):
+                unsaved.append(fold.held_out)
+                _log.warning(
+                    "fold %s: a number in its state is not finite; the state saved before is kept",
+                    fold.held_out,
+                )
+        if not unsaved:
+            on_save()
+        return unsaved
 
     last_save = last_call = time.monotonic()
     for stop, calls, staged in _staged(engine, folds, progress):
@@ -147,8 +168,7 @@ def fit(
             save(state, without=[error.fold for error in failed])
             raise failed[0]
         if should_stop():
-            save(state)
-            raise Stopped
+            raise Stopped(save(state))
         if now - last_save > checkpoint_seconds:
             save(state)
             last_save = time.monotonic()
@@ -169,7 +189,7 @@ def _recomputed(
     folds: list[Fold],
     state: TrainState,
     should_stop: Callable[[], bool],
-    save: Callable[[TrainState], None],
+    save: Callable[[TrainState], list[str]],
 ) -> TrainState:
     """The state with batch statistics of one pass over the training clips under its weights.
 
@@ -188,8 +208,7 @@ def _recomputed(
         ]
         carry = jax.block_until_ready(engine.add_moments(carry, engine.stage(calls)))
         if should_stop():
-            save(carry[0])
-            raise Stopped
+            raise Stopped(save(carry[0]))
     return engine.use_moments(carry)
 
 

@@ -10,6 +10,7 @@ import pytest
 from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, Dropped
 from stfer.data.shards import ShardWriter, load_data, load_shards, write_shards
 from stfer.data.shards.format import content_checksum
+from stfer.storage.locks import LockedError
 
 SIZE = 9
 
@@ -86,7 +87,7 @@ def test_a_killed_writer_goes_on_and_gives_the_same_bytes(tmp_path, folder):
         writer.drop(Dropped("x", "p", "fear", "no face"))
         writer.add(*sequences()[1])
         journal = writer.staging / "journal.jsonl"
-        with pytest.raises(BlockingIOError, match="another process is writing"):
+        with pytest.raises(LockedError, match="another process is writing"):
             ShardWriter(tmp_path / "b", **options())
     assert not (tmp_path / "b").exists()
     with pytest.raises(FileNotFoundError):

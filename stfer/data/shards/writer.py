@@ -6,15 +6,11 @@ goes on after the last whole line. The bytes depend on the sequences alone, not 
 """
 
 import contextlib
-import csv
 import io
-import json
 import os
-import platform
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,11 @@ import numpy as np
 
 from stfer.data.sequence import EMOTIONS_6, Dropped
 from stfer.data.shards import format as shard_format
+from stfer.storage.environment import versions
+from stfer.storage.files import check_new, write_bytes_atomically, write_json
 from stfer.storage.journal import Journal
+from stfer.storage.locks import LockedError
+from stfer.storage.tables import csv_bytes
 
 SHARD_BYTES = 256 << 20
 JOURNAL = "journal.jsonl"
@@ -42,7 +42,7 @@ class ShardWriter:
 
     Raises:
         FileExistsError: the folder exists and is not empty.
-        OSError: it cannot be written, or another process is writing it.
+        OSError: it cannot be written; a LockedError when another process is writing it.
     """
 
     def __init__(
@@ -58,8 +58,7 @@ class ShardWriter:
         shard_bytes: int = SHARD_BYTES,
     ):
         self.folder = Path(os.path.abspath(folder))
-        if os.path.lexists(self.folder) and not (self.folder.is_dir() and _is_empty(self.folder)):
-            raise FileExistsError(f"{folder} exists already: name a new folder, or remove it first")
+        check_new(self.folder)
         self._header = {
             "format": shard_format.FORMAT,
             "name": name,
@@ -75,7 +74,7 @@ class ShardWriter:
         try:
             self._journal = Journal(self.staging / JOURNAL)
         except BlockingIOError:
-            raise BlockingIOError(
+            raise LockedError(
                 f"another process is writing {folder}: wait for it, or end it"
             ) from None
         self._shard = None
@@ -186,11 +185,11 @@ class ShardWriter:
         for shard, count in rows.items():
             self._seal(shard, count)
         for name, data in {**files, shard_format.TABLE: _table(kept)}.items():
-            _write(self.staging / name, data)
+            write_bytes_atomically(self.staging / name, data)
         names = [*map(_shard_name, rows), shard_format.TABLE, *files]
         checksums = {name: shard_format.file_checksum(self.staging / name) for name in names}
         header = self._header | {
-            "versions": library_versions(),
+            "versions": versions(),
             "counts": {
                 "sequences": len(kept),
                 "subjects": len({entry["subject"] for entry in kept}),
@@ -202,7 +201,7 @@ class ShardWriter:
         header["checksum"] = shard_format.content_checksum(
             checksums, header["classes"], header["size"], header["crop"]
         )
-        _write(self.staging / shard_format.HEADER, (json.dumps(header, indent=1) + "\n").encode())
+        write_json(self.staging / shard_format.HEADER, header, indent=1)
         for path in self.staging.iterdir():
             if path.name not in (*names, shard_format.HEADER, JOURNAL):
                 path.unlink()
@@ -298,24 +297,6 @@ def write_shards(
         return writer.finish()
 
 
-def csv_bytes(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
-    """A CSV file's bytes, UTF-8, lines ending in a newline alone."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what decides the pixels."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    for package in ("stfer", "opencv-python", "opencv-python-headless"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
-
-
 def _table(kept: list[dict[str, Any]]) -> bytes:
     rows = (
         (e["sequence"], e["subject"], e["label"], _shard_name(e["shard"]), e["offset"], e["frames"])
@@ -338,14 +319,3 @@ def _npy_header(count: int, size: int) -> bytes:
 def _npy_header_bytes(count: int, size: int) -> int:
     # NumPy leaves room for the first axis to grow, so the length does not depend on the count.
     return len(_npy_header(count, size))
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _is_empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None

@@ -8,39 +8,30 @@ id; nothing is matched by order.
 """
 
 import contextlib
-import fcntl
-import io
-import json
-import os
-import re
-import socket
-import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stfer.evaluation.records import (
     HISTORY_COLUMNS,
     FoldResult,
     Prediction,
-    csv_text,
+    pooled_result,
     prediction_table,
-    vote_metrics,
 )
+from stfer.storage.files import read_json, write_atomically, write_json
+from stfer.storage.identity import differences
+from stfer.storage.locks import held
+from stfer.storage.tables import csv_text
 
 FORMAT = 2  # of config.json and fold.json
+_ADVICE = "wait for it, or give another --workdir"
 
 
 class SettingsDifferError(ValueError):
     """A run folder that belongs to other settings; the message names the fields."""
-
-
-class RunLockedError(OSError):
-    """Another live process works on the folder; the message names it."""
 
 
 class RunFolder:
@@ -80,9 +71,7 @@ class RunFolder:
                 )
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            file, json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
-        )
+        write_json(file, {"format": FORMAT, **config})
 
     def check(self) -> None:
         """Raise when the folder is no longer there: what a job writes then would be nobody's.
@@ -103,10 +92,10 @@ class RunFolder:
             shared: Allow others that ask for a shared hold too (shards of one run).
 
         Raises:
-            RunLockedError: Another process holds it.
+            LockedError: Another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with _held(self.path / ".lock", shared, "this run"):
+        with held(self.path / ".lock", "this run", shared=shared, advice=_ADVICE):
             yield
 
     @contextlib.contextmanager
@@ -114,7 +103,7 @@ class RunFolder:
         """Hold one fold against the other processes of a shared run."""
         folder = self.fold(name)
         folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder / ".lock", False, f"fold {name}"):
+        with held(folder / ".lock", f"fold {name}", advice=_ADVICE):
             yield
 
     def fold(self, name: str) -> Path:
@@ -130,9 +119,7 @@ class RunFolder:
         """Keep a finished fold: the whole of it or nothing."""
         file = self.fold(result.name) / "fold.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            file, json.dumps({"format": FORMAT, **asdict(result)}, ensure_ascii=False) + "\n"
-        )
+        write_json(file, {"format": FORMAT, **asdict(result)}, indent=None)
         return file
 
     def read_fold(self, name: str) -> FoldResult:
@@ -171,13 +158,11 @@ class RunFolder:
         Returns:
             The result, as written; its `votes` are empty while no fold is finished.
         """
-        with _held(self.path / ".pool", False, "the tables", wait=True):
+        with held(self.path / ".pool", "the tables", wait=True):
             finished = [self.read_fold(name) for name in folds if self.is_finished(name)]
             result = pooled_result(finished, len(folds), classes) | dict(about)
             self._write_tables(finished, classes)
-            write_atomically(
-                self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-            )
+            write_json(self.path / "result.json", result)
         return result
 
     def _write_tables(self, finished: Sequence[FoldResult], classes: Sequence[str]) -> None:
@@ -199,120 +184,3 @@ class RunFolder:
         }
         for name, text in tables.items():
             write_atomically(self.path / name, text)
-
-
-def pooled_result(
-    finished: Sequence[FoldResult], total: int, classes: Sequence[str]
-) -> dict[str, Any]:
-    """The fields of `result.json` that the finished folds decide."""
-    predictions = [p for fold in finished for p in fold.predictions]
-    seconds = [fold.training_seconds for fold in finished]
-    return {
-        "folds_done": len(finished),
-        "folds_total": total,
-        "sequences": len(predictions),
-        "seconds_per_subject": float(np.mean(seconds)) if seconds else None,
-        "training_seconds": float(np.sum(seconds)),
-        "testing_seconds": float(sum(fold.testing_seconds for fold in finished)),
-        "classes": list(classes),
-        "hardware": [
-            dict(item) for item in dict.fromkeys(tuple(f.hardware.items()) for f in finished)
-        ],
-        "votes": vote_metrics(predictions, classes),
-    }
-
-
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Say field by field where two JSON-like mappings differ: "name is A there and B here"."""
-    lines = []
-    for name in sorted(found.keys() | wanted.keys()):
-        ours, theirs = wanted.get(name), found.get(name)
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            lines += differences(theirs, ours, f"{prefix}{name}.")
-        elif _plain(ours) != _plain(theirs):
-            lines.append(f"{prefix}{name} is {theirs!r} there and {ours!r} here")
-    return lines
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It is not JSON; names the file.
-    """
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: it is not readable JSON ({error})") from error
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a text file in one rename: a reader sees the old content or the new, never a part.
-
-    Raises:
-        OSError: The file system refused; names the file.
-    """
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, file)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):  # A full disk's error does not say which file it was.
-            raise type(error)(error.errno, error.strerror, str(file)) from error
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-@contextlib.contextmanager
-def _held(file: Path, shared: bool, what: str, wait: bool = False) -> Iterator[None]:
-    """An advisory lock with its owners' names in the file. A dead owner's lock is free at once."""
-    with file.open("a+", encoding="utf-8") as stream:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(stream, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunLockedError(
-                f"{_owners(stream)} is working on {what} in {file.parent}; wait for it, or give another --workdir"
-            ) from error
-        if not shared:
-            stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        stream.flush()
-        yield
-
-
-def _owners(stream: io.TextIOBase) -> str:
-    """Who is named in a lock's file, but for processes of this machine that are gone."""
-    stream.seek(0)
-    alive = []
-    for name in stream.read().split("\n"):
-        found = re.fullmatch(r"process (\d+) on (.+)", name)
-        if found and not (found[2] == socket.gethostname() and _is_gone(int(found[1]))):
-            alive.append(name)
-    return ", ".join(dict.fromkeys(alive)) or "another process"
-
-
-def _is_gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False

@@ -103,7 +103,7 @@ def prepare(
         ValueError: The architecture or protocol is unknown, or a sequence is shorter than a clip.
     """
     model = models.create_model(config.architecture, num_classes=len(shards.classes))
-    rule = clips_lib.rule_for(config.architecture, model.frames)
+    rule = models.registration(config.architecture).rules(model.frames)["frames"]
     short = [
         f"{name} ({length})"
         for name, length in zip(shards.ids, shards.lengths, strict=True)

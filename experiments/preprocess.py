@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _app, _modules
+from experiments import command
 
 FLAGS = flags.FLAGS
 LARGEST_IMAGE = 1 << 26  # pixels
@@ -64,11 +64,13 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
-    _modules.import_modules(FLAGS.modules)
+    from stfer.runs.modules import import_modules
+
+    import_modules(FLAGS.modules)
     reader = _require()
     from stfer.data.sequence import CLASSES, select
 
-    _app.print_settings("preprocess", _settings())
+    command.print_settings("preprocess", _settings())
     settings = None if FLAGS.check else _crop_settings()
     options = _options(reader)
     if reader.name == "oulu_casia":
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> None:
     result = _preprocess(reader, kept, [*dropped, *unfit], settings, classes)
     _print_classes("Left", [entry["label"] for entry in result.kept], classes)
     _print_dropped(result.dropped, f"dropped (all in {Path(FLAGS.out) / 'dropped.csv'})")
-    _app.print_paths([result.folder])
+    command.print_paths([result.folder])
 
 
 def _require():
@@ -95,27 +97,27 @@ def _require():
     from stfer.data.readers import READERS
 
     if not FLAGS.dataset:
-        raise _app.UserError("--dataset is needed; --help lists the flags")
+        raise command.UserError("--dataset is needed; --help lists the flags")
     if FLAGS.dataset not in READERS:
-        raise _app.UserError(
+        raise command.UserError(
             f"--dataset={FLAGS.dataset} is unknown; it must be one of {', '.join(READERS)}, "
             "or come with a module of --modules"
         )
     reader = READERS[FLAGS.dataset]
     if not FLAGS.root:
-        raise _app.UserError("--root is needed; --help lists the flags")
+        raise command.UserError("--root is needed; --help lists the flags")
     if not FLAGS.check and not FLAGS.benchmark and not FLAGS.out:
-        raise _app.UserError(
+        raise command.UserError(
             "--out is needed: the shard folder to make (or --check, or --benchmark)"
         )
     if FLAGS.out and not FLAGS.check and os.path.lexists(FLAGS.out):
         out = Path(FLAGS.out)
         if not out.is_dir() or next(out.iterdir(), None) is not None:
-            raise _app.UserError(
+            raise command.UserError(
                 f"--out={out} exists already: name a new folder, or remove it first"
             )
     if FLAGS.population and reader.population:
-        raise _app.UserError(
+        raise command.UserError(
             f"--population is for sets that do not say it, such as --dataset=manifest; the subjects of "
             f"{FLAGS.dataset} are one population already"
         )
@@ -155,7 +157,7 @@ def _options(reader) -> dict[str, object]:
         name, equals, value = text.partition("=")
         if not equals or name not in reader.options:
             takes = ", ".join(reader.options) or "none"
-            raise _app.UserError(
+            raise command.UserError(
                 f"--options={text}: {reader.name} takes NAME=VALUE of the options {takes}"
             )
         options[name] = value
@@ -260,4 +262,4 @@ def _print_dropped(dropped, what: str) -> None:
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

@@ -58,7 +58,7 @@ class FoldResult:
     Attributes:
         name: The held-out subject, or the held-out group of a k-fold protocol.
         predictions: One a held-out sequence.
-        history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
+        history: One dict an epoch with the keys of `HISTORY_COLUMNS` at least.
         training_seconds: Time spent on training.
         testing_seconds: Time spent on classifying the held-out sequences.
         hardware: What it was trained on, as `config.json` records it.
@@ -70,6 +70,11 @@ class FoldResult:
     training_seconds: float
     testing_seconds: float
     hardware: Mapping[str, Any]
+
+
+def history_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of a history's table: `HISTORY_COLUMNS`, then what some of its rows have besides."""
+    return list(dict.fromkeys([*HISTORY_COLUMNS, *(name for row in rows for name in row)]))
 
 
 def vote_metrics(

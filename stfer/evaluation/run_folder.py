@@ -9,15 +9,15 @@ id; nothing is matched by order.
 
 import contextlib
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stfer.evaluation.records import (
-    HISTORY_COLUMNS,
     FoldResult,
     Prediction,
+    history_columns,
     pooled_result,
     prediction_table,
 )
@@ -26,7 +26,7 @@ from stfer.storage.identity import differences
 from stfer.storage.locks import held
 from stfer.storage.tables import csv_text
 
-FORMAT = 2  # of config.json and fold.json
+FORMAT = 3  # of config.json and fold.json
 _ADVICE = "wait for it, or give another --workdir"
 
 
@@ -44,11 +44,16 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def create(self, config: Mapping[str, Any]) -> None:
-        """Make the folder for these settings, or check that it is theirs.
+    def create(
+        self,
+        record: Mapping[str, Any],
+        same: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda record: record,
+    ) -> None:
+        """Make the folder for a run, or check that it is the run's.
 
         Args:
-            config: JSON-serialisable; `settings` and `data` decide whether a folder can go on.
+            record: What `config.json` is to hold; JSON-serialisable.
+            same: The parts of a record that decide whether a folder can go on.
 
         Raises:
             SettingsDifferError: The folder has other settings; names each field.
@@ -58,9 +63,7 @@ class RunFolder:
         if file.exists():
             found = read_json(file)
             lines = [
-                line
-                for part in ("settings", "data")
-                for line in differences(found.get(part, {}), config[part])
+                line.removeprefix("settings.") for line in differences(same(found), same(record))
             ]
             if found.get("format") != FORMAT:
                 lines = [f"format is {found.get('format')!r} there and {FORMAT!r} here"]
@@ -71,7 +74,7 @@ class RunFolder:
                 )
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"format": FORMAT, **config})
+        write_json(file, {"format": FORMAT, **record})
 
     def check(self) -> None:
         """Raise when the folder is no longer there: what a job writes then would be nobody's.
@@ -167,11 +170,9 @@ class RunFolder:
 
     def _write_tables(self, finished: Sequence[FoldResult], classes: Sequence[str]) -> None:
         predictions = (p for fold in finished for p in fold.predictions)
-        history = (
-            (fold.name, *(row[column] for column in HISTORY_COLUMNS))
-            for fold in finished
-            for row in fold.history
-        )
+        rows = [(fold.name, row) for fold in finished for row in fold.history]
+        columns = history_columns(row for _, row in rows)
+        history = ((name, *(row.get(column, "") for column in columns)) for name, row in rows)
         timing = (
             (fold.name, fold.training_seconds, fold.testing_seconds, len(fold.predictions))
             for fold in finished
@@ -179,7 +180,7 @@ class RunFolder:
         timing_columns = ("subject", "training_seconds", "testing_seconds", "sequences")
         tables = {
             "predictions.csv": prediction_table(predictions, classes),
-            "history.csv": csv_text(("subject", *HISTORY_COLUMNS), history),
+            "history.csv": csv_text(("subject", *columns), history),
             "timing.csv": csv_text(timing_columns, timing),
         }
         for name, text in tables.items():

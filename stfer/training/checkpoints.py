@@ -49,6 +49,16 @@ class FoldCheckpoints:
         """Where the finished fold's weights are."""
         return self._folder / "checkpoint"
 
+    @property
+    def folder(self) -> Path:
+        """The fold's folder."""
+        return self._folder
+
+    @property
+    def best(self) -> Path:
+        """Where early stopping keeps the weights of the best epoch so far."""
+        return self._folder / "best"
+
     def save(self, state: TrainState, progress: Mapping[str, Any]) -> bool:
         """Write the state and the position; an earlier good checkpoint stays until this one is complete.
 
@@ -119,7 +129,8 @@ class FoldCheckpoints:
 
     def discard_training(self) -> None:
         """Remove the states of the training that has ended."""
-        shutil.rmtree(self._training, ignore_errors=True)
+        for folder in (self._training, self.best):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _manager(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(

@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stfer.data.faces import CropSettings, Face, FaceTracker, Tracked, crop_face, find_finely
+from stfer.data.faces import CropSettings, Face, FaceFollower, Tracked, crop_face, find_finely
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter, csv_bytes
@@ -138,7 +138,8 @@ def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 
 def _crop(
     sequence: Sequence, reader: FrameReader, settings: CropSettings, min_frames: int
 ) -> Crops | str:
-    tracker = FaceTracker(settings)
+    # One person from neutral to apex: however long the face is lost, it is the same one.
+    follower = FaceFollower(settings, largest=1, patience=None)
     faces: list[Tracked | None] = []
     crops = np.zeros((len(sequence), settings.size, settings.size, 3), np.uint8)
     shape = None
@@ -156,7 +157,7 @@ def _crop(
                 f"in {sequence.frames[index]}"
             )
         shape = frame.shape[:2]
-        faces.append(tracker(frame))
+        faces.append(follower.one(frame))
         if faces[-1] is not None:
             crops[index] = crop_face(frame, faces[-1].face, settings)
     if len(faces) < min_frames:

@@ -16,6 +16,6 @@ class LateFusion(FrameByFrame):
 
     def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
         """Concatenate the features [batch, frames, features] of a clip and classify them."""
-        fused = features.reshape(len(features), -1)
+        fused = features.reshape(features.shape[0], -1)
         logits, out = self.head(fused)
         return logits, {"fused": fused} | named(head=out)

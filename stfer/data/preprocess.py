@@ -2,7 +2,7 @@
 
 Worker processes take one sequence each; the parent writes results in the sequences' order, so the
 bytes do not depend on the number of workers. Memory is bounded by a few sequences a worker. A killed
-run goes on after the last sequence written (see `shard_writer.py`).
+run goes on after the last sequence written (see `shards/writer.py`).
 """
 
 import hashlib
@@ -23,10 +23,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stfer.data.faces import CropSettings, Face, FaceFollower, Tracked, crop_face, find_finely
+from stfer.data.faces import (
+    DETECTORS,
+    CropSettings,
+    Face,
+    FaceFollower,
+    Tracked,
+    crop_face,
+    find_finely,
+    register_detector,
+)
+from stfer.data.faces.detectors import Search
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
-from stfer.data.shards.writer import ShardWriter, csv_bytes
+from stfer.data.shards.writer import ShardWriter
+from stfer.storage.tables import csv_bytes
 
 MIN_FRAMES = 15  # The paper, section V.
 MAX_FRAMES = 4096
@@ -94,6 +105,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings={"min_frames": min_frames, "content": _fingerprint(listing)},
+        frame_rate=_common({sequence.rate for sequence in sequences}),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
@@ -216,7 +228,10 @@ def _results(
         return
     # Forking a process that runs JAX's threads can deadlock; spawned workers import only what they need.
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings.detector, DETECTORS[settings.detector].search),
     )
     stack.callback(pool.shutdown, cancel_futures=True)
     waiting: deque = deque()
@@ -237,7 +252,10 @@ def _results(
         ) from None
 
 
-def _start_worker() -> None:
+def _start_worker(detector: str, search: Search) -> None:
+    # One from outside the package is unknown to a new process until its module is imported, as `search` has done.
+    if detector not in DETECTORS:
+        register_detector(detector)(search)
     # One process a core: OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
     # Ctrl-C is the parent's to handle; and a killed parent must not leave workers waiting for ever.
@@ -264,6 +282,11 @@ def _faces_table(kept: list[dict]) -> bytes:
         for frame, face in enumerate(entry["note"])
     )
     return csv_bytes(columns, rows)
+
+
+def _common(rates: set[float | None]) -> float | None:
+    """The frame rate that all sequences have, if they have one."""
+    return next(iter(rates)) if len(rates) == 1 else None
 
 
 def _fingerprint(listing: list) -> str:

@@ -34,16 +34,10 @@ def define_flags() -> None:
     flags.DEFINE_string("detector", "lbp", "The face detector: lbp, yunet, none.")
     flags.DEFINE_float("margin", None, "Added to each side of a face's box, as a fraction of it.")
     flags.DEFINE_integer("size", 170, "Height and width of the crops in pixels.")
-    missing = ["drop", "interpolate"]
-    flags.DEFINE_enum(
-        "missing_faces", "drop", missing, "A frame without a face: drop its sequence?"
-    )
+    flags.DEFINE_enum("missing_faces", "drop", ["drop", "interpolate"], "Of a frame without face.")
     flags.DEFINE_enum("gaps", "drop", ["drop", "keep"], "Sequences whose frame numbers have gaps.")
-    whose = (
-        "Whose subjects these are, where the data set does not say it (default: the set's name)."
-    )
-    same = "In sets of one population, used together, the same subject is one person."
-    flags.DEFINE_string("population", None, f"{whose} {same}")
+    whose = "Whose subjects these are, where --dataset does not say it; a name is one person there."
+    flags.DEFINE_string("population", None, whose)
     flags.DEFINE_string("synonyms", None, "manifest: a JSON file of further emotion names.")
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes.", 1, 256)
@@ -57,7 +51,6 @@ def main(argv: list[str]) -> None:
     del argv
     # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
-    from stfer.data import overview
     from stfer.data.listing import list_set, make_shards
     from stfer.data.sequence import CLASSES
     from stfer.runs.modules import import_modules
@@ -90,11 +83,9 @@ def main(argv: list[str]) -> None:
 
         print(f"\n{measure(listing.kept, settings, FLAGS.benchmark)}")
     else:
-        how = {"name": FLAGS.name, "workers": FLAGS.workers, "preview": FLAGS.preview}
-        result = make_shards(listing, FLAGS.out, settings, **how)
-        print(overview.classes_text("Left", [e["label"] for e in result.kept], listing.classes))
-        where = f"dropped (all in {result.folder / 'dropped.csv'})"
-        print(overview.dropped_text(result.dropped, where))
+        made = listing, FLAGS.out, settings, FLAGS.name, FLAGS.workers, FLAGS.preview
+        result = make_shards(*made)
+        print(listing.result_text(result))
         command.print_paths([result.folder])
 
 

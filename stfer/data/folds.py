@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator, LeaveOneGroupOut
 
-from stfer.data.registry import Registry
+from stfer.registries import Registry
 
 FOLDS = 10
 
@@ -189,10 +189,7 @@ def folds(protocol: str, subjects: Sequence[str] | ArrayLike) -> list[Fold]:
 
 
 def with_validation(
-    fold: Fold,
-    subjects: Sequence[str] | ArrayLike,
-    who: float | str | Collection[str],
-    seed: int = 0,
+    fold: Fold, subjects: Sequence[str] | ArrayLike, who: float | Collection[str], seed: int = 0
 ) -> Fold:
     """A fold whose validation set is some of its training subjects, with all their sequences.
 
@@ -200,8 +197,7 @@ def with_validation(
         fold: without validation.
         subjects: str [n], the subject of each sequence of the set.
         who: the share of the training subjects, above 0 and below 1 (rounded, at least one), drawn from `seed` and the
-            fold's name alone; or the subjects' names, of which those that the fold holds out are passed over. As
-            text, as settings have it: `0.2`, or names with commas between.
+            fold's name alone; or the subjects' names, of which those that the fold holds out are passed over.
         seed: of the draw.
 
     Returns:
@@ -221,7 +217,7 @@ def with_validation(
         raise ValueError(f"fold {fold.held_out} has a validation set already")
     trained = ascending(subjects[fold.train])
     if isinstance(who, str):
-        who = _share_or_names(who)
+        raise ValueError(f"validation subjects are a list of names or a share, not {who!r}")
     if isinstance(who, Collection):
         unknown = [name for name in who if name not in subjects]
         if unknown:
@@ -244,12 +240,6 @@ def with_validation(
     return dataclasses.replace(fold, train=fold.train[~moved], validation=fold.train[moved])
 
 
-def _share_or_names(text: str) -> float | list[str]:
-    if re.fullmatch(r"\s*0?\.[0-9]+\s*", text):
-        return float(text)
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def ascending(subjects: Sequence[str] | ArrayLike) -> list[str]:
     """The distinct subject ids, ascending by their numbers where they have any: S2 before S10."""
 
@@ -258,8 +248,3 @@ def ascending(subjects: Sequence[str] | ArrayLike) -> list[str]:
         return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
     return sorted({str(subject) for subject in np.asarray(subjects, dtype=str)}, key=key)
-
-
-def check_protocol(name: str) -> None:
-    """Raise ValueError, with those that are known, unless a protocol is registered."""
-    PROTOCOLS.find(name)

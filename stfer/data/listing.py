@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from stfer.data import overview
 from stfer.data.faces import CropSettings
-from stfer.data.preprocess import MIN_FRAMES, Result, preprocess
+from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Result, preprocess
 from stfer.data.readers import READERS, Reader
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, select
 
@@ -58,6 +58,13 @@ class Listing:
         labels = [sequence.label for sequence in self.kept]
         left = overview.classes_text("Would be left before face detection", labels, self.classes)
         return f"{left}\n{overview.dropped_text(self.dropped, 'would be dropped')}"
+
+    def result_text(self, result: Result) -> str:
+        """What was left and what dropped."""
+        labels = [entry["label"] for entry in result.kept]
+        where = f"dropped (all in {result.folder / DROPPED_TABLE})"
+        left = overview.classes_text("Left", labels, self.classes)
+        return f"{left}\n{overview.dropped_text(result.dropped, where)}"
 
 
 def list_set(

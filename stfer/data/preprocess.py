@@ -27,7 +27,7 @@ from stfer.data.faces import (
     DETECTORS,
     CropSettings,
     Face,
-    FaceTracker,
+    FaceFollower,
     Tracked,
     crop_face,
     find_finely,
@@ -151,7 +151,8 @@ def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 
 def _crop(
     sequence: Sequence, reader: FrameReader, settings: CropSettings, min_frames: int
 ) -> Crops | str:
-    tracker = FaceTracker(settings)
+    # One person from neutral to apex: however long the face is lost, it is the same one.
+    follower = FaceFollower(settings, largest=1, patience=None)
     faces: list[Tracked | None] = []
     crops = np.zeros((len(sequence), settings.size, settings.size, 3), np.uint8)
     shape = None
@@ -169,7 +170,7 @@ def _crop(
                 f"in {sequence.frames[index]}"
             )
         shape = frame.shape[:2]
-        faces.append(tracker(frame))
+        faces.append(follower.one(frame))
         if faces[-1] is not None:
             crops[index] = crop_face(frame, faces[-1].face, settings)
     if len(faces) < min_frames:

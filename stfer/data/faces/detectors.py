@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from stfer.data.faces.box import Face
-from stfer.data.registry import Registry
+from stfer.registries import Registry
 
 
 class Search(Protocol):

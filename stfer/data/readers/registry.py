@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stfer.data.registry import Registry
 from stfer.data.sequence import Dropped, Sequence
+from stfer.registries import Registry
 
 Read = Callable[..., tuple[list[Sequence], list[Dropped]]]
 Counts = Mapping[str, int]

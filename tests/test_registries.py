@@ -8,7 +8,7 @@ import pytest
 
 from stfer.data.faces import DETECTORS, detectors
 from stfer.data.readers import READERS, registry
-from stfer.data.registry import Registry
+from stfer.registries import Registry
 
 
 def first():

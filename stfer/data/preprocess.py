@@ -96,6 +96,7 @@ def preprocess(
     """
     sequences, dropped = list(sequences), list(dropped)
     report = progress or (lambda frames: None)
+    rates = {sequence.rate for sequence in sequences}
     listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
@@ -105,7 +106,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings={"min_frames": min_frames, "content": _fingerprint(listing)},
-        frame_rate=_common({sequence.rate for sequence in sequences}),
+        frame_rate=rates.pop() if len(rates) == 1 else None,
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
@@ -282,11 +283,6 @@ def _faces_table(kept: list[dict]) -> bytes:
         for frame, face in enumerate(entry["note"])
     )
     return csv_bytes(columns, rows)
-
-
-def _common(rates: set[float | None]) -> float | None:
-    """The frame rate that all sequences have, if they have one."""
-    return next(iter(rates)) if len(rates) == 1 else None
 
 
 def _fingerprint(listing: list) -> str:

@@ -39,7 +39,9 @@ class RunningMoments(nn.Module):
         shape = rows.shape[1:]
         count = self.variable("batch_stats", "count", jnp.zeros, ())
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        square = self.variable("batch_stats", "square", jnp.zeros, shape)  # sum of squared deviations
+        square = self.variable(
+            "batch_stats", "square", jnp.zeros, shape
+        )  # sum of squared deviations
         if train and not self.is_initializing():
             new = _moments(lax.stop_gradient(rows), mask, self._axes())
             total = jnp.maximum(count.value + new[0], 1.0)
@@ -48,7 +50,10 @@ class RunningMoments(nn.Module):
             square.value += new[2] + jnp.square(step) * (count.value * new[0] / total)
             mean.value = jnp.where(new[0] > 0, merged, mean.value)
             kept = jnp.minimum(1.0, self.limit / total)
-            count.value, square.value = total * kept * (count.value + new[0] > 0), square.value * kept
+            count.value, square.value = (
+                total * kept * (count.value + new[0] > 0),
+                square.value * kept,
+            )
         known = count.value > 0
         variance = jnp.where(known, square.value / jnp.maximum(count.value, 1.0), 1.0)
         return mean.value, variance

@@ -13,7 +13,7 @@ second convolution; a small fusion network joins both. Three stages, each with t
 
 Everything above is from the authors' code (saebrahimi/Emotion-Recognition-RNN); its audio branch (10 -> 10) is left
 out, as no set here has sound. `Fusion` takes any number of branches; with the audio's the fusion has the code's 27,956
-parameters at 6 classes. Our choice: ten frames equally spaced over the sequence, each a bin of its own (the code
+parameters at 6 classes. Our choice: ten frames equally spaced over the last fifteen, each a bin of its own (the code
 averages longer clips into ten bins); one random 44x44 place and one flip a clip rather than a batch; the z-score's
 mean and standard deviation of each pixel are those of the training clips seen so far. The code's L1 and L2,1 penalty
 writes every branch's matrix over the one before; here it is on the block matrix that it evidently means.
@@ -76,7 +76,7 @@ class FrameCNN(nn.Module):
 class IRNN(nn.Module):
     """A recurrent layer of rectified linear units that starts as the identity (Le, Jaitly and Hinton 2015).
 
-        h_t = relu(x_t Win + h_{t-1} Wrec),  Wrec starts as the identity
+    h_t = relu(x_t Win + h_{t-1} Wrec),  Wrec starts as the identity
     """
 
     units: int = 200
@@ -118,6 +118,7 @@ class Fusion(nn.Module):
     @nn.compact
     def __call__(self, inputs: Mapping[str, jax.Array], train: bool) -> tuple[jax.Array, jax.Array]:
         """Map features [batch, in] of each branch to logits [batch, classes] and the penalty []."""
+
         def layer(width, name):
             return nn.Dense(width, kernel_init=fan_in_uniform, name=name)
 
@@ -179,35 +180,47 @@ class CnnIrnn(nn.Module):
         check_inputs("cnn_irnn", self.frames, frames)
         if self.part not in ("cnn", "irnn", "fusion"):
             raise ValueError(f"part is {self.part!r}; it must be cnn, irnn or fusion")
+        # The later parts learn from what the trained network answers in evaluation.
+        train_cnn = train and self.part == "cnn"
         x = resized(grey(frames), self.size)
         batch, time = x.shape[:2]
-        mean, variance = RunningMoments(device_axis=self.axis_name, name="pixels")(
-            x.mean(1), train, mask
-        )
-        x = (x - mean[None, None]) * jax.lax.rsqrt(variance + 1e-4)[None, None]
-        x = self._cropped(x, train)
+        x = self._standardised(x, train_cnn, mask)
+        x = self._cropped(x, train_cnn)
         out = {"input": x}
         cnn = FrameCNN(self.num_classes, self.dtype, self.conv_features, name="cnn")
-        logits, of_cnn = cnn(x.reshape(-1, *x.shape[2:]).astype(self.dtype), train)
+        logits, of_cnn = cnn(x.reshape(-1, *x.shape[2:]).astype(self.dtype), train_cnn)
         logits = logits.reshape(batch, time, -1)
-        of_cnn = {name: value.reshape(batch, time, *value.shape[1:]) for name, value in of_cnn.items()}
+        of_cnn = {
+            name: value.reshape(batch, time, *value.shape[1:]) for name, value in of_cnn.items()
+        }
         out |= named(cnn=of_cnn)
         if self.part == "cnn":
             return logits, out | {"logits": logits}
-        frame_features = of_cnn["conv2/bias"].reshape(batch, time, -1)
-        states = out["irnn/states"] = IRNN(self.units, self.dtype, name="irnn")(frame_features)
+        maps = jax.lax.stop_gradient(of_cnn["conv2/bias"]).reshape(batch, time, -1)
+        states = out["irnn/states"] = IRNN(self.units, self.dtype, name="irnn")(maps)
+        last = nn.Dense(
+            self.num_classes, kernel_init=uniform_around_zero(0.01), name="irnn_logits"
+        )(states[:, -1].astype(jnp.float32))
         if self.part == "irnn":
-            last = nn.Dense(
-                self.num_classes, kernel_init=uniform_around_zero(0.01), name="irnn_logits"
-            )(states[:, -1].astype(jnp.float32))
             return last, out | {"logits": last}
-        probabilities = nn.softmax(logits).reshape(batch, -1)
+        branches = {
+            "convnet": nn.softmax(logits).reshape(batch, -1),
+            "rnn": states[:, -1].astype(jnp.float32),
+        }
         fusion = Fusion(self.num_classes, {"convnet": 100, "rnn": 50}, name="fusion")
-        joint, penalty = fusion(
-            {"convnet": probabilities, "rnn": states[:, -1].astype(jnp.float32)}, train
-        )
+        joint, penalty = fusion(jax.lax.stop_gradient(branches), train)
         return (joint, jnp.broadcast_to(penalty, (batch,))), out | {"logits": joint}
 
+    @nn.nowrap
+    def _standardised(self, x: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+        """Every pixel less its mean over the training frames, divided by its standard deviation there."""
+        rows = x.reshape(-1, *x.shape[2:])
+        mask = None if mask is None else jnp.repeat(mask, x.shape[1])
+        moments = RunningMoments(device_axis=self.axis_name, name="pixels")
+        mean, variance = moments(rows, train, mask)
+        return (x - mean[None, None]) * jax.lax.rsqrt(variance + 1e-4)[None, None]
+
+    @nn.nowrap
     def _cropped(self, x: jax.Array, train: bool) -> jax.Array:
         """A random place and flip a clip in training, the middle else: [batch, time, crop, crop, 1]."""
         spare = self.size - self.crop

@@ -17,7 +17,8 @@ Published: the joint training and its drawing; 5950K weights on CK+ (7 classes; 
 above have 5,950,500, to the last digit. Authors' code (a later rewrite): images of 3x64x64, geometry of 1176 values.
 Recalled: kernel and pool sizes, LRN sizes, dropout .5, the loss weights 1, 1, 0.1, points relative to the nose and
 divided by their spread, noise of 0.01. Our choice: AlexNet's constants of LRN; dropout .1 of the geometry (recalled
-with little certainty); frames equally spaced over the sequence; the noise is in units of the crop.
+with little certainty); frames equally spaced over the last
+fifteen (the paper's shortest sequence); the noise is in units of the crop.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class DTAN(nn.Module):
     frames: int = 3
     size: int = 64
     conv_features: Sequence[int] = (64, 64)
-    dense_features: Sequence[int] = (500, 500)
+    appearance_features: Sequence[int] = (500, 500)
     dropout: float = 0.5
 
     @nn.compact
@@ -66,7 +67,7 @@ class DTAN(nn.Module):
             x = out[f"norm{number}"] = local_response_norm(x, neighbours)
             x = out[f"pool{number}"] = max_pool(x)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
-        for number, features in enumerate(self.dense_features, start=1):
+        for number, features in enumerate(self.appearance_features, start=1):
             name = f"dense{number}"
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -99,7 +100,7 @@ class DTGN(nn.Module):
     num_classes: int = 6
     dtype: jnp.dtype = jnp.float32
     frames: int = 12
-    dense_features: Sequence[int] = (100, 600)
+    geometry_features: Sequence[int] = (100, 600)
     dropout: float = 0.1
     noise: float = 0.01
 
@@ -115,7 +116,7 @@ class DTGN(nn.Module):
             landmarks += self.noise * jax.random.normal(key, landmarks.shape, landmarks.dtype)
         x = out["geometry"] = geometry(landmarks).astype(self.dtype)
         x = x.reshape(x.shape[0], -1)
-        for number, features in enumerate(self.dense_features, start=1):
+        for number, features in enumerate(self.geometry_features, start=1):
             name = f"dense{number}"
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))

@@ -10,7 +10,7 @@ from jax import lax
 from stfer.models.layers.response_norm import local_response_norm
 from stfer.models.related.dtagn import DTAGN, DTAN, DTGN, geometry
 
-TINY = {"size": 24, "conv_features": (4, 5), "dense_features": (7, 6)}
+TINY = {"size": 24, "conv_features": (4, 5), "appearance_features": (7, 6)}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_joint_logits_are_one_layer_on_both_features(random):
 
 
 def test_noise_and_dropout_only_in_training_and_by_key(random):
-    model = DTGN(dense_features=(8, 9))
+    model = DTGN(geometry_features=(8, 9))
     points = random.random((3, 12, 49, 2)).astype(np.float32)
     variables = counting.started(model, points)
 

@@ -82,7 +82,7 @@ def affine_maps(source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Ar
 
 def inverse(matrices: jax.Array) -> jax.Array:
     """Inverses of 2 x 2 matrices [..., 2, 2]."""
-    (a, b), (c, d) = ((matrices[..., i, j] for j in (0, 1)) for i in (0, 1))
+    a, b, c, d = (matrices[..., i, j] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
     adjugate = jnp.stack([jnp.stack([d, -b], -1), jnp.stack([-c, a], -1)], -2)
     return adjugate / (a * d - b * c)[..., None, None]
 

@@ -1,10 +1,10 @@
 """Raw frames or videos to shards: python -m experiments.preprocess --dataset=ck_plus --root=... --out=...
 
 Data sets: ck_plus (the unpacked zips of CK+), oulu_casia (Oulu-CASIA NIR&VIS), manifest (--root is a CSV
-file with path,subject,emotion[,start,end][,sequence]). --check looks at the folders alone and compares
-their counts with the complete set's. The shard folder also gets dropped.csv (every sequence left out,
-with its reason), faces.csv (every box), class_distribution.png and, with --preview, sheets of crops.
-Killed, the same command goes on where it was.
+file with path,subject,emotion[,start,end][,sequence]), and those that a module of --modules registers.
+--check looks at the folders alone and compares their counts with the complete set's. The shard folder also
+gets dropped.csv (every sequence left out, with its reason), faces.csv (every box), class_distribution.png
+and, with --preview, sheets of crops. Killed, the same command goes on where it was.
 """
 
 import os
@@ -15,12 +15,15 @@ from absl import flags
 from experiments import command
 
 FLAGS = flags.FLAGS
-DATASETS = ["ck_plus", "oulu_casia", "manifest"]
 LARGEST_IMAGE = 1 << 26  # pixels
 
 
 def define_flags() -> None:
-    flags.DEFINE_enum("dataset", None, DATASETS, "Which layout --root has.")
+    from stfer.data.readers import READERS
+
+    flags.DEFINE_string("dataset", None, f"Which layout --root has: {', '.join(READERS)}.")
+    flags.DEFINE_list("modules", [], "Python modules to import first, which register readers.")
+    flags.DEFINE_list("options", [], "Further options of a reader of --modules: NAME=VALUE,...")
     flags.DEFINE_string("root", None, "The unpacked set's folder, or the manifest file.")
     flags.DEFINE_string("out", None, "The shard folder to make.")
     flags.DEFINE_string("name", None, "The set's name; default: the name of --out's folder.")
@@ -28,7 +31,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("modality", "vl", ["vl", "ni"], "Oulu-CASIA: visible light or near infrared.")
     flags.DEFINE_enum("classes", "6", ["6", "7"], "Emotions: 7 adds contempt.")
     flags.DEFINE_integer("min_frames", 15, "Shorter sequences are dropped.", lower_bound=1)
-    flags.DEFINE_enum("detector", "lbp", ["lbp", "yunet", "none"], "The face detector.")
+    flags.DEFINE_string("detector", "lbp", "The face detector: lbp, yunet, none.")
     flags.DEFINE_float("margin", None, "Added to each side of a face's box, as a fraction of it.")
     flags.DEFINE_integer("size", 170, "Height and width of the crops in pixels.")
     flags.DEFINE_enum(
@@ -41,8 +44,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "population",
         None,
-        "manifest: whose subjects these are (default: the set's name). In sets of one population, used together, the "
-        "same subject is one person.",
+        "Whose subjects these are, where the data set does not say it (default: the set's name). In sets of one "
+        "population, used together, the same subject is one person.",
     )
     flags.DEFINE_string("synonyms", None, "manifest: a JSON file of further emotion names.")
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
@@ -59,17 +62,23 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> None:
-    _require()
     # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
+    from stfer.runs import modules
+
+    modules.import_modules(FLAGS.modules)
+    reader = _require()
     from stfer.data.sequence import CLASSES, select
 
     command.print_settings("preprocess", _settings())
     settings = None if FLAGS.check else _crop_settings()
-    sequences, dropped = _read()
+    options = _options(reader)
+    if reader.name == "oulu_casia":
+        _note_cropped(options)
+    sequences, dropped = reader.read(FLAGS.root, **options)
     classes = CLASSES[int(FLAGS.classes)]
     kept, unfit = select(sequences, classes, FLAGS.min_frames, keep_gaps=FLAGS.gaps == "keep")
-    _print_counts(sequences, dropped, kept)
+    _print_counts(reader.complete_counts(**options), sequences, dropped, kept)
     if FLAGS.check:
         _print_classes("Would be left before face detection", [s.label for s in kept], classes)
         _print_dropped([*dropped, *unfit], "would be dropped")
@@ -77,16 +86,26 @@ def main(argv: list[str]) -> None:
     if FLAGS.benchmark:
         _benchmark(kept, settings)
         return
-    result = _preprocess(kept, [*dropped, *unfit], settings, classes)
+    result = _preprocess(reader, kept, [*dropped, *unfit], settings, classes)
     _print_classes("Left", [entry["label"] for entry in result.kept], classes)
     _print_dropped(result.dropped, f"dropped (all in {Path(FLAGS.out) / 'dropped.csv'})")
     command.print_paths([result.folder])
 
 
-def _require() -> None:
-    for name in ("dataset", "root"):
-        if not getattr(FLAGS, name):
-            raise command.UserError(f"--{name} is needed; --help lists the flags")
+def _require():
+    """Check the flags; returns the reader that `--dataset` names."""
+    from stfer.data.readers import READERS
+
+    if not FLAGS.dataset:
+        raise command.UserError("--dataset is needed; --help lists the flags")
+    if FLAGS.dataset not in READERS:
+        raise command.UserError(
+            f"--dataset={FLAGS.dataset} is unknown; it must be one of {', '.join(READERS)}, "
+            "or come with a module of --modules"
+        )
+    reader = READERS[FLAGS.dataset]
+    if not FLAGS.root:
+        raise command.UserError("--root is needed; --help lists the flags")
     if not FLAGS.check and not FLAGS.benchmark and not FLAGS.out:
         raise command.UserError(
             "--out is needed: the shard folder to make (or --check, or --benchmark)"
@@ -97,64 +116,70 @@ def _require() -> None:
             raise command.UserError(
                 f"--out={out} exists already: name a new folder, or remove it first"
             )
-    if FLAGS.population and FLAGS.dataset != "manifest":
+    if FLAGS.population and reader.population:
         raise command.UserError(
-            f"--population is for --dataset=manifest; the subjects of {FLAGS.dataset} are one population already"
+            f"--population is for sets that do not say it, such as --dataset=manifest; the subjects of "
+            f"{FLAGS.dataset} are one population already"
         )
     if FLAGS.yunet_model:
         os.environ["STFER_YUNET_MODEL"] = os.path.abspath(FLAGS.yunet_model)
+    return reader
 
 
 def _settings() -> dict[str, object]:
     names = ["dataset", "root", "out", "classes", "min_frames", "gaps"]
+    names += ["options"] if FLAGS.options else []
     names += ["light", "modality"] if FLAGS.dataset == "oulu_casia" else []
     names += ["synonyms", "population"] if FLAGS.dataset == "manifest" else []
     names += [] if FLAGS.check else ["detector", "margin", "size", "missing_faces", "workers"]
     shown = {name: getattr(FLAGS, name) for name in names}
     if "margin" in shown and FLAGS.margin is None:
-        from stfer.data.faces import DEFAULT_MARGIN
+        from stfer.data.faces import DETECTORS
 
-        shown["margin"] = DEFAULT_MARGIN[FLAGS.detector]
+        shown["margin"] = DETECTORS.find(FLAGS.detector).margin
     return {k: ",".join(v) if isinstance(v, list) else v for k, v in shown.items() if v is not None}
 
 
 def _crop_settings():
-    from stfer.data.faces import CropSettings
+    from stfer.data.faces import DETECTORS, CropSettings
 
     settings = CropSettings(FLAGS.detector, FLAGS.margin, FLAGS.size, FLAGS.missing_faces)
-    if FLAGS.detector == "yunet":
-        from stfer.data.faces import yunet
-
-        yunet.find_model()
+    DETECTORS[FLAGS.detector].check()
     return settings
 
 
-def _read():
-    from stfer.data.readers import ck_plus, manifest, oulu_casia
-
-    if FLAGS.dataset == "ck_plus":
-        return ck_plus.read(FLAGS.root)
-    if FLAGS.dataset == "manifest":
-        return manifest.read(FLAGS.root, FLAGS.synonyms)
+def _options(reader) -> dict[str, object]:
+    """What the reader is told beside the root: those of the flags that it takes, and `--options`."""
     lights = [light.strip().lower() for light in FLAGS.light if light.strip()]
-    layout = oulu_casia.find_layout(FLAGS.root, FLAGS.modality)
+    known = {"lights": lights, "modality": FLAGS.modality, "synonyms_file": FLAGS.synonyms}
+    options = {name: value for name, value in known.items() if name in reader.options}
+    for text in FLAGS.options:
+        name, equals, value = text.partition("=")
+        if not equals or name not in reader.options:
+            takes = ", ".join(reader.options) or "none"
+            raise command.UserError(
+                f"--options={text}: {reader.name} takes NAME=VALUE of the options {takes}"
+            )
+        options[name] = value
+    return options
+
+
+def _note_cropped(options) -> None:
+    from stfer.data.readers import oulu_casia
+
+    layout = oulu_casia.find_layout(FLAGS.root, options["modality"])
     if layout.cropped and FLAGS.detector != "none":
         print(
             f"note: {layout.folder} is cut to the faces already; --detector=none takes it as it is"
         )
-    return oulu_casia.read(FLAGS.root, lights, FLAGS.modality)
 
 
-def _preprocess(kept, dropped, settings, classes):
+def _preprocess(reader, kept, dropped, settings, classes):
     from tqdm import tqdm
 
     from stfer.data import overview, preprocess
-    from stfer.data.readers.ck_plus import POPULATION as CK_PLUS
-    from stfer.data.readers.oulu_casia import POPULATION as OULU_CASIA
 
     name = FLAGS.name or Path(os.path.abspath(FLAGS.out)).name
-    known = {"ck_plus": CK_PLUS, "oulu_casia": OULU_CASIA}
-    population = known.get(FLAGS.dataset, FLAGS.population or name)
 
     def figures(writer, entries, _) -> dict[str, bytes]:
         labels = [entry["label"] for entry in entries]
@@ -171,7 +196,7 @@ def _preprocess(kept, dropped, settings, classes):
             FLAGS.out,
             settings,
             name=name,
-            population=population,
+            population=reader.population or FLAGS.population or name,
             classes=classes,
             dropped=dropped,
             min_frames=FLAGS.min_frames,
@@ -199,25 +224,25 @@ def _benchmark(sequences, settings) -> None:
         )
 
 
-def _print_counts(sequences, dropped, kept) -> None:
+def _print_counts(complete, sequences, dropped, kept) -> None:
     import numpy as np
 
     from stfer.data import overview
 
-    rows = overview.complete_counts(FLAGS.dataset, sequences, dropped, kept, len(FLAGS.light))
+    rows = overview.complete_counts(complete, sequences, dropped, kept)
     print(f"\n{'':<28}{'found':>8}{'complete set':>14}")
-    for what, found, complete in rows:
-        mark = "" if complete in (None, found) else "  differs"
-        print(f"{what:<28}{found:>8}{'' if complete is None else complete:>14}{mark}")
-    if papers := overview.papers_count(FLAGS.dataset, FLAGS.light, FLAGS.modality):
-        print(f"{'(the paper, after detection)':<28}{papers:>8}")
+    for what, found, whole in rows:
+        mark = "" if whole in (None, found) else "  differs"
+        print(f"{what:<28}{found:>8}{'' if whole is None else whole:>14}{mark}")
+    if "the paper's" in complete:
+        print(f"{'(the paper, after detection)':<28}{complete["the paper's"]:>8}")
     if kept:
         lengths = np.array([len(sequence) for sequence in kept])
         print(
             f"lengths: {lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}, "
             f"{lengths.sum()} frames in all"
         )
-    if FLAGS.dataset != "manifest" and any(c not in (None, f) for _, f, c in rows):
+    if any(c not in (None, f) for _, f, c in rows):
         print("warning: counts differ from the complete set's; is the download whole?")
 
 

@@ -7,8 +7,7 @@ from io import BytesIO
 
 import numpy as np
 
-from stfer.data.readers import ck_plus, oulu_casia
-from stfer.data.sequence import Dropped, Sequence
+from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
 
 TILE = 85
 _PAGE_ROWS, _PAGE_COLUMNS = 24, 3
@@ -17,56 +16,32 @@ _CAPTION = 16
 
 
 def complete_counts(
-    dataset: str,
+    complete: Mapping[str, int],
     sequences: Items[Sequence],
     dropped: Items[Dropped],
     kept: Items[Sequence],
-    lights: int = 1,
 ) -> list[tuple[str, int, int | None]]:
     """Counts of a set at hand, each beside the complete set's (None where there is no such number).
 
     Args:
-        dataset: `ck_plus`, `oulu_casia` or another.
+        complete: the complete set's, as `Reader.complete_counts` names them; those of labels only where it has them.
         sequences, dropped: what the reader returned.
         kept: what `sequence.select` left of it.
-        lights: how many of Oulu-CASIA's lights were read.
     """
-    subjects = {item.subject for item in (*sequences, *dropped)}
-    everything = len(sequences) + len(dropped)
     labels = Counter(sequence.label for sequence in sequences)
-    if dataset == "ck_plus":
-        known = ck_plus.COMPLETE
-        six = sum(count for label, count in labels.items() if label != "contempt")
-        rows = [
-            ("subjects", len(subjects), known["subjects"]),
-            ("sequences", everything, known["sequences"]),
-            ("labelled", len(sequences), known["labelled"]),
-            ("labelled subjects", len({s.subject for s in sequences}), known["labelled subjects"]),
-            ("without contempt", six, known["six classes"]),
-        ]
-        classes: Mapping[str, int | None] = ck_plus.COMPLETE_CLASSES
-    elif dataset == "oulu_casia":
-        known = oulu_casia.COMPLETE
-        rows = [
-            ("subjects", len(subjects), known["subjects"]),
-            ("sequences", everything, lights * known["sequences"]),
-        ]
-        classes = dict.fromkeys(sorted(labels), lights * oulu_casia.COMPLETE_CLASS)
-    else:
-        rows = [("subjects", len(subjects), None), ("sequences", everything, None)]
-        classes = dict.fromkeys(sorted(labels))
-    rows += [(label, labels[label], count) for label, count in classes.items()]
-    rows.append(("left before face detection", len(kept), None))
-    return rows
-
-
-def papers_count(dataset: str, lights: Items[str], modality: str) -> int | None:
-    """The number of sequences that the paper was left with after face detection, where it says so."""
-    if dataset == "ck_plus":
-        return ck_plus.COMPLETE["the paper's"]
-    if dataset == "oulu_casia" and tuple(lights) == ("strong",) and modality == "vl":
-        return oulu_casia.PAPERS_STRONG
-    return None
+    found = {
+        "subjects": len({item.subject for item in (*sequences, *dropped)}),
+        "sequences": len(sequences) + len(dropped),
+        "labelled": len(sequences),
+        "labelled subjects": len({s.subject for s in sequences}),
+        "without contempt": len(sequences) - labels["contempt"],
+    }
+    names = [name for name in found if name in complete or name in ("subjects", "sequences")]
+    known = [name for name in complete if name in EMOTIONS_7]
+    classes = known or sorted(labels)
+    found |= {name: labels[name] for name in classes}
+    rows = [(name, found[name], complete.get(name)) for name in (*names, *classes)]
+    return [*rows, ("left before face detection", len(kept), None)]
 
 
 def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped]]:

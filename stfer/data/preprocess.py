@@ -23,7 +23,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stfer.data.faces import CropSettings, Face, FaceTracker, Tracked, crop_face, find_finely
+from stfer.data.faces import (
+    DETECTORS,
+    CropSettings,
+    Face,
+    FaceTracker,
+    Tracked,
+    crop_face,
+    find_finely,
+    register_detector,
+)
+from stfer.data.faces.detectors import Search
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter
@@ -64,7 +74,6 @@ def preprocess(
     classes: tuple[str, ...] = EMOTIONS_6,
     dropped: Iterable[Dropped] = (),
     min_frames: int = MIN_FRAMES,
-    frame_rate: float | None = None,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
@@ -76,7 +85,6 @@ def preprocess(
         population: whose subjects these are (see `shards.load_data`).
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
-        frame_rate: frames a second of all sequences, where it is known.
         workers: processes; 1 works in this one.
         progress: called with the number of frames just finished.
         extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
@@ -97,7 +105,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings={"min_frames": min_frames, "content": _fingerprint(listing)},
-        frame_rate=frame_rate,
+        frame_rate=_common({sequence.rate for sequence in sequences}),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
@@ -219,7 +227,10 @@ def _results(
         return
     # Forking a process that runs JAX's threads can deadlock; spawned workers import only what they need.
     pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(settings.detector, DETECTORS[settings.detector].search),
     )
     stack.callback(pool.shutdown, cancel_futures=True)
     waiting: deque = deque()
@@ -240,7 +251,10 @@ def _results(
         ) from None
 
 
-def _start_worker() -> None:
+def _start_worker(detector: str, search: Search) -> None:
+    # One from outside the package is unknown to a new process until its module is imported, as `search` has done.
+    if detector not in DETECTORS:
+        register_detector(detector)(search)
     # One process a core: OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
     # Ctrl-C is the parent's to handle; and a killed parent must not leave workers waiting for ever.
@@ -267,6 +281,11 @@ def _faces_table(kept: list[dict]) -> bytes:
         for frame, face in enumerate(entry["note"])
     )
     return csv_bytes(columns, rows)
+
+
+def _common(rates: set[float | None]) -> float | None:
+    """The frame rate that all sequences have, if they have one."""
+    return next(iter(rates)) if len(rates) == 1 else None
 
 
 def _fingerprint(listing: list) -> str:

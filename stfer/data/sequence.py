@@ -32,7 +32,7 @@ class Sequence:
 
     `label` is a class name of EMOTIONS_7. `open_end` is true for a video read to its end: its
     container's frame count is then a promise, and fewer decoded frames are no mistake. `missing` says
-    which frames its numbering lacks, if any.
+    which frames its numbering lacks, if any. `rate` is its frames a second, None where nothing tells.
     """
 
     id: str
@@ -41,6 +41,7 @@ class Sequence:
     frames: tuple[FrameSource, ...]
     open_end: bool = False
     missing: str = ""
+    rate: float | None = None
 
     def __len__(self) -> int:
         return len(self.frames)

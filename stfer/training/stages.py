@@ -82,7 +82,7 @@ def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
                         f"stage {stage.name!r} of {name!r} starts from {source!r}, which is not before it"
                     )
             before.append(stage.name)
-        STAGES.replace(name, stages)
+        STAGES.add(name, register_stages, stages)
         return stages
 
     return add

@@ -1,11 +1,13 @@
 """Finding and cutting faces: drawn faces with known places, geometry by hand."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
 import pytest
 
 from stfer.data.faces import (
+    DETECTORS,
     CropSettings,
     Face,
     FaceTracker,
@@ -96,7 +98,8 @@ def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkey
     def only_fine(frame, near, fine=False):
         return real(frame, near, fine) if fine else []
 
-    monkeypatch.setattr(lbp, "search", only_fine)
+    blind = dataclasses.replace(DETECTORS["lbp"], search=only_fine)
+    monkeypatch.setitem(DETECTORS._entries, "lbp", blind)
     tracker = FaceTracker(LBP)
     tracker.last = Face(90, 70, 66, 66)
     found = tracker(frame)

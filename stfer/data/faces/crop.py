@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 
 from stfer.data.faces.box import Face
+from stfer.data.faces.detectors import DETECTORS
 
-DETECTORS = ("lbp", "yunet", "none")
 MISSING_FACES = ("drop", "interpolate")
-# The side of the crop is the box's longer side times 1 + 2 * margin; measured in BUILD_NOTES.md.
-DEFAULT_MARGIN = {"lbp": 0.35, "yunet": 0.05, "none": 0.0}
 
 
 @dataclass(frozen=True)
@@ -20,9 +18,9 @@ class CropSettings:
     """How faces are found and cut; stored with shards and with trained models.
 
     Attributes:
-        detector: `lbp`, `yunet` or `none` (the whole frame).
-        margin: added to every side of the box, as a fraction of its longer side. None takes the
-            detector's default.
+        detector: a registered name: `lbp`, `yunet`, `none` (the whole frame), or another.
+        margin: added to every side of the box, as a fraction of its longer side, so that the crop's side is
+            that times 1 + 2 * margin. None takes the detector's default.
         size: height and width of the crop in pixels.
         missing_faces: `drop` a sequence with a frame without a face (the paper), or `interpolate` its
             box between the frames around it.
@@ -37,7 +35,7 @@ class CropSettings:
         if self.detector not in DETECTORS:
             raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
         if self.margin is None:
-            object.__setattr__(self, "margin", DEFAULT_MARGIN[self.detector])
+            object.__setattr__(self, "margin", DETECTORS[self.detector].margin)
         if not -0.4 <= self.margin <= 2:
             raise ValueError(
                 f"margin {self.margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stfer.data.readers import tree
+from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 POPULATION = "ck_plus"
+FRAME_RATE = 30.0  # Lucey et al. 2010 say 30 frames a second, of NTSC video.
 EMOTION_CODES = {
     1: "anger",
     2: "contempt",
@@ -29,10 +31,8 @@ COMPLETE = {
     "sequences": 593,
     "labelled": 327,
     "labelled subjects": 118,
-    "six classes": 309,
+    "without contempt": 309,
     "the paper's": 198,
-}
-COMPLETE_CLASSES = {
     "anger": 45,
     "contempt": 18,
     "disgust": 59,
@@ -56,6 +56,7 @@ class Layout:
     labels: Path
 
 
+@register_reader("ck_plus", population=POPULATION, complete=COMPLETE)
 def read(root: str | Path) -> tuple[list[Sequence], list[Dropped]]:
     """Read CK+'s folders. No pixel is read.
 
@@ -143,7 +144,8 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
     if not frames:
         return drop("no image files", label[0])
     sources = tuple(FrameSource(path) for path in frames)
-    return Sequence(id_, name, label[0], sources, missing=_missing(frames, label[1]))
+    missing = _missing(frames, label[1])
+    return Sequence(id_, name, label[0], sources, missing=missing, rate=FRAME_RATE)
 
 
 def _missing(frames: list[str], label_file: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stfer.data.labels import NEUTRAL, emotion, load_synonyms
 from stfer.data.readers import tree
+from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 REQUIRED = ("path", "subject", "emotion")
@@ -48,6 +49,7 @@ class ManifestError(ValueError):
         super().__init__(f"{name} has {mistakes}: {shown}{more}")
 
 
+@register_reader("manifest")
 def read(
     manifest: str | Path, synonyms_file: str | Path | None = None
 ) -> tuple[list[Sequence], list[Dropped]]:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from stfer.data.labels import emotion, load_synonyms
 from stfer.data.readers import tree
-from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
+from stfer.data.readers.registry import register_reader
+from stfer.data.sequence import EMOTIONS_6, Dropped, FrameSource, Sequence, readable
 
 POPULATION = "oulu_casia"
+FRAME_RATE = 25.0  # Zhao et al. 2011.
 LIGHTS = ("strong", "weak", "dark")
 MODALITIES = ("vl", "ni")
-# For each camera and light; of VL Strong the paper was left with 445.
-COMPLETE = {"sequences": 480, "subjects": 80}
-COMPLETE_CLASS = 80
-PAPERS_STRONG = 445
+SUBJECTS = 80  # in each camera and light, with one sequence a class
+PAPERS_STRONG = 445  # what the paper was left with of VL Strong
 _ORIGINAL = ("B_OriginalImg/OriginalImg", "B_OriginalImg", "OriginalImg")
 _CROPPED = ("PreProcess_Img", "PreProcessImg", "PreProcess")
 
@@ -33,6 +33,17 @@ class Layout:
     cropped: bool
 
 
+def complete(lights: Iterable[str] = ("strong",), modality: str = "vl") -> dict[str, int]:
+    """The complete set's counts in some lights of one camera."""
+    lights = tuple(dict.fromkeys(lights))
+    each = SUBJECTS * len(lights)
+    counts = {"subjects": SUBJECTS, "sequences": each * len(EMOTIONS_6)}
+    if lights == ("strong",) and modality == "vl":
+        counts["the paper's"] = PAPERS_STRONG
+    return counts | dict.fromkeys(EMOTIONS_6, each)
+
+
+@register_reader("oulu_casia", population=POPULATION, complete=complete)
 def read(
     root: str | Path, lights: Iterable[str] = ("strong",), modality: str = "vl"
 ) -> tuple[list[Sequence], list[Dropped]]:
@@ -132,4 +143,5 @@ def _read_subject(
             dropped.append(Dropped(id_, name, label, "no image files"))
             continue
         sources = tuple(FrameSource(path) for path in frames)
-        sequences.append(Sequence(id_, name, label, sources, missing=tree.missing_numbers(frames)))
+        missing = tree.missing_numbers(frames)
+        sequences.append(Sequence(id_, name, label, sources, missing=missing, rate=FRAME_RATE))

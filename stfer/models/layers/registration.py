@@ -81,10 +81,12 @@ def affine_maps(source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Ar
 
 
 def inverse(matrices: jax.Array) -> jax.Array:
-    """Inverses of 2 x 2 matrices [..., 2, 2]."""
+    """Inverses of 2 x 2 matrices [..., 2, 2]; finite even where there is none (rows of padding)."""
     a, b, c, d = (matrices[..., i, j] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)))
     adjugate = jnp.stack([jnp.stack([d, -b], -1), jnp.stack([-c, a], -1)], -2)
-    return adjugate / (a * d - b * c)[..., None, None]
+    determinant = a * d - b * c
+    determinant = jnp.where(jnp.abs(determinant) > 1e-20, determinant, 1.0)
+    return adjugate / determinant[..., None, None]
 
 
 def resample(

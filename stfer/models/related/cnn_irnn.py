@@ -243,7 +243,7 @@ class CnnIrnn(nn.Module):
 # The authors' code: plain SGD, each part with its own rate; the best epoch by validation. Epochs are the code's upper
 # bounds; momentum .9 of the CNN alone.
 PRESETS = {
-    "cnn": {"optimizer": "sgd", "learning_rate": 1e-3, "batch_size": 128, "epochs": 700},
+    "cnn": {"optimizer": "momentum", "learning_rate": 1e-3, "batch_size": 128, "epochs": 700},
     "irnn": {
         "optimizer": "plain_sgd",
         "learning_rate": 5e-3,

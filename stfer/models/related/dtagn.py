@@ -170,7 +170,7 @@ class DTAGN(nn.Module):
 # Published settings: SGD with momentum, dropout, weight decay (recalled). Values: our choice.
 PRESETS = {
     "dtan": {
-        "optimizer": "sgd",
+        "optimizer": "momentum",
         "learning_rate": 0.01,
         "weight_decay": 5e-4,
         "schedule": "steps",

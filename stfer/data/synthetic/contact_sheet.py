@@ -5,7 +5,7 @@ import numpy as np
 
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.synthetic.camera import HEIGHT, WIDTH
-from stfer.data.synthetic.dataset import stage
+from stfer.data.synthetic.stage import stage
 
 CELL = 128
 TITLE = 18
@@ -31,10 +31,9 @@ def contact_sheet(seed: int = 0, subjects: int = 5) -> np.ndarray:
 
 def _frames(seed: int, subject: int, emotion: str, times: tuple[float, ...]) -> list[np.ndarray]:
     """Square cells of one sequence at times from 0 (first frame) to 1 (apex)."""
-    portrait, performance, rng = stage(seed, subject, emotion)
-    last = len(performance.weights) - 1
+    take = stage(seed, subject, emotion)
     left = (WIDTH - HEIGHT) // 2
-    frames = [portrait.frame(performance, round(time * last), rng) for time in times]
+    frames = take.frames(round(time * (len(take) - 1)) for time in times)
     return [
         cv2.resize(frame[:, left : left + HEIGHT], (CELL, CELL), interpolation=cv2.INTER_AREA)
         for frame in frames

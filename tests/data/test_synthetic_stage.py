@@ -12,7 +12,7 @@ from stfer.data.synthetic import Conditions, generate, stage, stage_in_turn
 from stfer.data.synthetic.dataset import VERSION
 from stfer.data.synthetic.moments import check_moments, frames_at, parse_moments
 from stfer.data.synthetic.recipes import VARIANTS
-from stfer.data.synthetic.stage import identity_of, performance_of
+from stfer.data.synthetic.takes import identity_of, performance_of
 
 SEED = 5
 

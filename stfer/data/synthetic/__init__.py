@@ -7,6 +7,6 @@ several expressions in one take. `Conditions` asks for glasses, dark light, a tu
 
 from stfer.data.synthetic.conditions import Conditions
 from stfer.data.synthetic.dataset import generate
-from stfer.data.synthetic.stage import Take, stage, stage_in_turn
+from stfer.data.synthetic.takes import Take, stage, stage_in_turn
 
 __all__ = ["Conditions", "Take", "generate", "stage", "stage_in_turn"]

@@ -96,7 +96,7 @@ def _texture(identity: Identity, head: Head, hair: np.ndarray) -> np.ndarray:
     lip = np.clip(base * (0.80 + 0.12 * look["lip_colour"]) + lip_red, 0.1, 0.95)
     blend(image, lip, 0.8 * lips)
     lids = cv2.GaussianBlur(head.masks["eyelids"], (0, 0), 1.5).astype(np.float32) / 255
-    image *= 1 - 0.16 * lids[..., None]
+    image *= 1 - 0.11 * lids[..., None]
     ears = head.masks["ears"].astype(np.float32) / 255
     image += ears[..., None] * np.array([0.01, -0.03, -0.025], np.float32)
     window, maps = wrinkle_maps()

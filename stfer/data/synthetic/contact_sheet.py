@@ -5,7 +5,7 @@ import numpy as np
 
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.synthetic.camera import HEIGHT, WIDTH
-from stfer.data.synthetic.stage import stage
+from stfer.data.synthetic.takes import stage
 
 CELL = 128
 TITLE = 18

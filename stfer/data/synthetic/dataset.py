@@ -31,7 +31,7 @@ from stfer.data.synthetic.camera import HEIGHT, WIDTH
 from stfer.data.synthetic.conditions import Conditions
 from stfer.data.synthetic.expressions import FRAME_RATE
 from stfer.data.synthetic.moments import Moment, check_moments, frames_at
-from stfer.data.synthetic.stage import (
+from stfer.data.synthetic.takes import (
     DRAWN,
     identity_of,
     performance_of,

@@ -22,16 +22,14 @@ MIN_FRAMES, MAX_FRAMES = 15, 30
 # Seconds from 10 to 90 % of the apex: lips and cheeks, brows and wide eyes, jaw.
 ONSET_TIMES = {"mouth": (0.37, 0.90), "brow": (0.20, 0.33), "jaw": (0.28, 0.47)}
 INTENSITIES = (0.3, 1.15)
-MIN_REACH = (
-    0.035  # Decimetres that an apex moves some point of the skin at least: what can be seen.
-)
+# Decimetres that an apex moves some point of the skin at least, so that it can be seen: 3.4 pixels.
+MIN_REACH = 0.04
 LID_UNITS = tuple(
     f"eye{way}{side}" for way in ("Blink", "LookUp", "LookDown") for side in ("Left", "Right")
 )
 LOOK_RANGE = 0.5  # Radians that a whole eyeLookUp or eyeLookDown stands for.
-UNIT_LIMIT = (
-    1.15  # Beyond this most targets tear; those of the brows and mouth corners move little.
-)
+# Beyond this most targets tear; those of the brows and mouth corners move little.
+UNIT_LIMIT = 1.15
 UNIT_LIMITS = {"browInnerUp": 1.5, "browOuterUp": 1.4, "browDown": 1.3, "mouthFrown": 1.3}
 
 

@@ -59,16 +59,16 @@ def hair_height(identity: Identity, head: Head) -> np.ndarray:
 def brow_mask(place: np.ndarray, look: dict[str, float], rng: np.random.Generator) -> np.ndarray:
     """Opacity of the brows, [height, width]."""
     x, y = np.abs(place[..., 0]), place[..., 1]
-    inner = 0.10 + 0.06 * look["brow_gap"]
+    inner = 0.11 + 0.07 * look["brow_gap"]
     along = (x - inner) / (0.60 - inner)
     arch = 0.01 + 0.05 * look["brow_arch"]
     middle = (
-        7.475
+        7.488
         + 0.05 * (look["brow_height"] - 0.5)
         + arch * np.sin(np.pi * np.clip(along, 0, 1) ** 1.2)
     )
     middle = middle - 0.05 * np.clip(along - 0.55, 0, 1)
-    thickness = (0.026 + 0.03 * look["brow_thickness"]) * (1.1 - 0.75 * np.clip(along, 0, 1))
+    thickness = (0.026 + 0.03 * look["brow_thickness"]) * (0.95 - 0.6 * np.clip(along, 0, 1))
     across = bump((y - middle) / thickness, 0.75)
     ends = smoothstep((along + 0.06) / 0.12) * smoothstep((1.02 - along) / 0.2)
     # The hairs lie along the brow; the texture's columns run along y, its rows along x.

@@ -194,7 +194,7 @@ def _grooming(rng: np.random.Generator, male: float, look: Mapping[str, float]) 
         name: float(rng.random())
         for name in (
             "beard_style", "glasses_shape", "glasses_tone", "glasses_rim", "glasses_mirror",
-            "glasses_size", "lipstick", "eyeshadow", "eyeliner", "rouge", "makeup_strength",
+            "glasses_size", "hair_length", "lipstick", "eyeshadow", "eyeliner", "rouge", "makeup_strength",
         )
     }  # fmt: skip
     worn["glasses"] = float(rng.random() < 0.2)

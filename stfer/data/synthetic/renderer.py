@@ -111,7 +111,14 @@ class Portrait:
             image, parts == PARTS.index("socket"), eyeballs, gaze, self.appearance, self.session
         )
         draw_mouth(
-            image, parts == PARTS.index("mouth"), depth, self.head, posed, normals, self.session
+            image,
+            parts == PARTS.index("mouth"),
+            depth,
+            self.head,
+            posed,
+            normals,
+            self.session,
+            tongue_out=min(weights.get("tongueOut", 0.0), 1.0),
         )
         if self.glasses:
             lines = {name: pose(line, 1.0) for name, line in self.glasses.items()}
@@ -206,16 +213,24 @@ class Portrait:
         winner, _ = rasterize(screen[inverse], distance[inverse], height, width)
         # The helper's strips leave slits; hair does not.
         mask = (winner >= 0).astype(np.uint8).reshape(height, width)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8))
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((25, 25), np.uint8))
+        small = cv2.resize(mask, (width // 2, height // 2), interpolation=cv2.INTER_NEAREST)
+        small = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        small = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((13, 13), np.uint8))
+        mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
         # On some heads the helper's parting stands up; the scalp's own hair ends at the crown.
         crown = int(np.flatnonzero(parts >= 0)[0]) // width
         mask[: crown + 8] = 0
-        place = np.flatnonzero((mask.reshape(-1) > 0) & (parts < 0))
+        # It ends between the jaw and the chest.
+        end = 0.7 + 2.2 * self.identity.look["hair_length"]
+        _, row = self.session.project(np.array([[0, -end, 0]], np.float32))[0][0]
+        ends = smoothstep((row + 8 - np.arange(height)) / 16)
+        place = np.flatnonzero((mask * (ends > 0.5)[:, None]).reshape(-1) & (parts < 0))
         y, x = np.divmod(place, width)
         strands = np.random.default_rng(self.identity.seed).normal(size=(1, width + 64))
         strands = cv2.GaussianBlur(strands, (0, 0), 1.5)[0]
         # Locks sway a little on their way down.
         sway = (6 * np.sin(y / 45) + 6).astype(int)
         shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0004 * y, 0.08, 1)
-        image.reshape(-1, 3)[place] = np.square(self.appearance.hair) * shade[:, None]
+        light = self.session.lit(np.array([[0, 0.3, 0.95]], np.float32))
+        colour = np.square(self.appearance.hair) * light * 1.3
+        image.reshape(-1, 3)[place] = colour * shade[:, None]

@@ -12,9 +12,9 @@ from stfer.data.synthetic.texture import bump, noise, places
 WRINKLES = ("forehead", "frown", "crow", "cheek", "nose", "chin")
 # How much each face unit deepens each wrinkle (forehead, frown, crow, cheek, nose, chin); `*` is either side.
 WRINKLING = {
-    "browInnerUp": (0.7, 0.15, 0, 0, 0, 0),
-    "browOuterUp*": (0.35, 0, 0, 0, 0, 0),
-    "browDown*": (0, 0.6, 0, 0, 0, 0),
+    "browInnerUp": (0.5, 0.15, 0, 0, 0, 0),
+    "browOuterUp*": (0.25, 0, 0, 0, 0, 0),
+    "browDown*": (0, 0.45, 0, 0, 0, 0),
     "cheekSquint*": (0, 0, 0.5, 0.15, 0, 0),
     "mouthSmile*": (0, 0, 0.1, 0.35, 0, 0),
     "noseSneer*": (0, 0, 0, 0.3, 0.55, 0),
@@ -41,8 +41,10 @@ def wrinkle_maps() -> tuple[tuple[slice, slice], np.ndarray]:
     front = z > 0.9
     wave = y - 0.02 * np.sin(9 * place[..., 0]) - 0.04 * np.square(x)
     forehead = sum(bump(wave - level, 0.016) for level in (7.67, 7.755, 7.84, 7.92))
-    forehead = forehead * bump(x, 0.3) * np.clip(0.75 + 0.25 * pits_of(x.shape, 5), 0, 1)
-    frown = bump(x - 0.055 - 0.08 * (y - 7.42), 0.013) * bump(y - 7.46, 0.07)
+    # Lines fade in and out along the forehead; the texture's rows run along x.
+    fading = noise(np.random.default_rng(8), x.shape, (40, 12))
+    forehead = forehead * bump(x, 0.3) * np.clip(0.75 + 0.25 * fading, 0.2, 1)
+    frown = bump(x - 0.055 - 0.08 * (y - 7.42), 0.013) * bump(y - 7.45, 0.055)
     ray = np.arctan2(y - 7.275, x - 0.42)
     reach = np.hypot(x - 0.44, y - 7.275)
     crow = sum(bump(ray - angle, 0.10) for angle in (-0.45, 0.0, 0.42)) * bump(reach - 0.13, 0.05)

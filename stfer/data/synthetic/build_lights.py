@@ -64,12 +64,12 @@ def harmonics(panorama: np.ndarray) -> np.ndarray:
 
 
 def band(panorama: np.ndarray) -> np.ndarray:
-    """The middle of a panorama for backgrounds: uint8 [32, 128, 3], square root of linear, 1.5 means are white."""
+    """The middle of a panorama for backgrounds: uint8 [32, 128, 3], square root of linear, 2.5 medians are white."""
     import cv2
 
     height = len(panorama)
     middle = panorama[height // 4 : height - height // 4]
-    middle = np.minimum(middle / (1.5 * np.median(middle.mean(2)) + 1e-6), 2)
+    middle = np.minimum(middle / (2.5 * np.median(middle.mean(2)) + 1e-6), 2)
     small = cv2.resize(middle, BAND, interpolation=cv2.INTER_AREA)
     return np.rint(255 * np.sqrt(np.clip(small, 0, 1))).astype(np.uint8)
 

@@ -102,7 +102,7 @@ def draw_session(
     """
     names, _, _ = lights.load_lights()
     choice, panorama = rng.random(), names[rng.integers(len(names))]
-    drawn = LAMP if choice < 0.45 else panorama if choice < 0.9 else DARK
+    drawn = DARK if choice < 0.08 else LAMP if choice < 0.52 else panorama
     light = drawn if light is None else light
     azimuth = rng.normal(0, np.radians(25)) + rng_sequence.normal(0, np.radians(3))
     elevation = rng.uniform(np.radians(5), np.radians(45))

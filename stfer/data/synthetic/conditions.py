@@ -59,5 +59,5 @@ class Conditions:
         for name, strength in (("glasses", 1.0), ("beard", 0.7), ("makeup", 0.8)):
             asked = getattr(self, name)
             if asked is not None:
-                look[name] = (look[name] or strength) if asked else 0.0
+                look[name] = max(look[name], strength) if asked else 0.0
         return dataclasses.replace(identity, look=look)

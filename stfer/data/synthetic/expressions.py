@@ -30,7 +30,20 @@ LID_UNITS = tuple(
 LOOK_RANGE = 0.5  # Radians that a whole eyeLookUp or eyeLookDown stands for.
 # Beyond this most targets tear; those of the brows and mouth corners move little.
 UNIT_LIMIT = 1.15
-UNIT_LIMITS = {"browInnerUp": 1.5, "browOuterUp": 1.4, "browDown": 1.3, "mouthFrown": 1.3}
+UNIT_LIMITS = {
+    "browInnerUp": 1.5,
+    "browOuterUp": 1.4,
+    "browDown": 1.3,
+    "mouthFrown": 1.3,
+    "mouthSmile": 1.25,
+}
+# A resting mouth that turns down gives way to a smile, and so on.
+ANTAGONISTS = (
+    ("mouthFrown", "mouthSmile"),
+    ("mouthSmile", "mouthFrown"),
+    ("browDown", "browOuterUp"),
+    ("eyeSquint", "cheekSquint"),  # Both together would shut the eyes.
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +188,17 @@ def draw_pose(rng: np.random.Generator, frames: int, turn: float | None) -> np.n
     return np.radians(start + drift)
 
 
+def _yielding(
+    unit: str, resting: Mapping[str, float], units: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """What is left of a resting unit while an expression pulls the other way: 1 at rest, a third at most pull."""
+    for own, against in ANTAGONISTS:
+        if unit.startswith(own):
+            pull = units.get(unit.replace(own, against), 0.0)
+            return resting.get(unit, 0.0) * (1 - 0.67 * np.clip(pull, 0, 1))
+    return resting.get(unit, 0.0)
+
+
 def finish(
     rng: np.random.Generator,
     times: np.ndarray,
@@ -198,7 +222,7 @@ def finish(
     still = (1 - progress)[:, None]
     weights = np.zeros((frames, len(names)))
     for column, name in enumerate(names):
-        weights[:, column] = resting.get(name, 0.0) + units.get(name, 0.0)
+        weights[:, column] = _yielding(name, resting, units) + units.get(name, 0.0)
     weights *= 1 + wander(rng, frames, len(names), 0.04)
     mouth = calm.mouth(rng, times, busy=0.25 if expressed else 0.75)
     if expressed:

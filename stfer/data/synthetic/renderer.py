@@ -230,7 +230,7 @@ class Portrait:
         strands = cv2.GaussianBlur(strands, (0, 0), 1.5)[0]
         # Locks sway a little on their way down.
         sway = (6 * np.sin(y / 45) + 6).astype(int)
-        shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0004 * y, 0.08, 1)
+        shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0003 * y, 0.16, 1)
         light = self.session.lit(np.array([[0, 0.3, 0.95]], np.float32))
         colour = np.square(self.appearance.hair) * light * 1.3
         image.reshape(-1, 3)[place] = colour * shade[:, None]

@@ -98,7 +98,7 @@ def draw(
     for side in "lr":
         _lens(image, screens[f"lens_{side}"][0], look, session, light)
     *_, rim = SHAPES[int(look["glasses_shape"] * len(SHAPES))]
-    thick = (0.012 if rim == "thin" else 0.013 + 0.02 * look["glasses_rim"] ** 2) * scale
+    thick = (0.012 if rim == "thin" else 0.011 + 0.018 * look["glasses_rim"] ** 2) * scale
     colour = np.square(tone(TONES, look["glasses_tone"])) * light * 0.8
     _shade(image, depth, screens, thick)
     for name, (places, distance) in screens.items():
@@ -137,8 +137,8 @@ def _lens(
     # Where the band lies depends on the light; how strong it is, on the lens's coating.
     centre = 0.5 + 0.5 * session.light.direction[0] - 0.3 * session.light.direction[1]
     band = np.exp(-np.square((x + 0.6 * y - centre) / (0.06 + 0.2 * look["glasses_rim"])))
-    strength = 0.02 + 0.1 * look["glasses_mirror"] ** 3
-    mirrored = (strength * (0.25 + band) * mask)[..., None].astype(np.float32)
+    strength = 0.01 + 0.09 * look["glasses_mirror"] ** 3
+    mirrored = (strength * (0.1 + band) * mask)[..., None].astype(np.float32)
     part *= 1 - 0.06 * mask[..., None]
     part += mirrored * (light.astype(np.float32) - part)
 
@@ -154,4 +154,4 @@ def _shade(image: np.ndarray, depth: np.ndarray, screens: Mapping, thick: float)
         outline = np.rint((screens[f"lens_{side}"][0] - low + [0, thick]) * 16).astype(np.int32)
         cv2.polylines(mask, [outline], True, 1.0, max(round(thick), 1), cv2.LINE_AA, 4)
     mask = cv2.GaussianBlur(mask, (0, 0), 2.5) * np.isfinite(depth[box])
-    image[box] *= 1 - 0.2 * mask[..., None]
+    image[box] *= 1 - 0.1 * mask[..., None]

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from stfer.data.folds import Fold
+from stfer.models import registration
 from stfer.registries import Registry
 from stfer.training.config import TrainConfig
 from stfer.training.step import TrainState
@@ -45,13 +46,17 @@ class Stage:
     trains: Sequence[str] = EVERYTHING
 
     def config(self, run: TrainConfig) -> TrainConfig:
-        """The run's settings with this stage's own; the model's fields are not those of another architecture."""
-        fresh = (
-            {"model": {}}
-            if self.settings.get("architecture", run.architecture) != run.architecture
-            else {}
-        )
-        return run.replace(**(fresh | dict(self.settings)))
+        """The run's settings with this stage's own.
+
+        The run's fields of the model stay, beside the stage's; in a stage of another architecture, those of them that
+        it has, too.
+        """
+        own = dict(self.settings)
+        fields = dict(run.model)
+        if "architecture" in own:
+            known = registration(own["architecture"]).fields
+            fields = {name: value for name, value in fields.items() if name in known}
+        return run.replace(**own | {"model": fields | dict(own.get("model", {}))})
 
     def paths(self) -> Callable[[str], bool] | None:
         """Whether the parameter at a path is trained; None where all are."""

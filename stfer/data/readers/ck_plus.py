@@ -14,6 +14,7 @@ from stfer.data.readers import tree
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 POPULATION = "ck_plus"
+FRAME_RATE = 30.0  # Lucey et al. 2010 say 30 frames a second, of NTSC video.
 EMOTION_CODES = {
     1: "anger",
     2: "contempt",
@@ -94,7 +95,7 @@ def read(root: str | Path) -> tuple[list[Sequence], list[Dropped]]:
 
 def find_layout(root: str | Path) -> Layout:
     """Find the image and label folders at any of the nestings that the zips unpack to."""
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     images = tree.find_root(root, IMAGE_NESTINGS, "CK+")
     places = [root]
     # --root may also be the image folder itself, with the labels beside it or beside its parent.
@@ -131,7 +132,7 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
         return Dropped(id_, name, label, reason)
 
     try:
-        frames = tree.images(take.path)
+        frames, unread = tree.images(take.path)
     except OSError as error:
         return drop(f"unreadable folder: {error.strerror}")
     try:
@@ -140,10 +141,11 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
         return drop(_sentence(error))
     if label is None:
         return drop("unlabelled")
-    if not frames:
-        return drop("no image files", label[0])
+    if unread or not frames:
+        return drop(unread or "no image files", label[0])
     sources = tuple(FrameSource(path) for path in frames)
-    return Sequence(id_, name, label[0], sources, missing=_missing(frames, label[1]))
+    missing = _missing(frames, label[1])
+    return Sequence(id_, name, label[0], sources, missing=missing, rate=FRAME_RATE)
 
 
 def _missing(frames: list[str], label_file: str) -> str:

@@ -116,7 +116,7 @@ def test_every_mistake_at_once_with_its_line(root):
         ("", "line 1: the file is empty"),
         ("\n\n", "the file is empty"),
         ("path,emotion\nbo.avi,happy\n", "no column subject"),
-        ("path;subject;emotion\n", "no column path.*with commas"),
+        ("path:subject:emotion\n", "no column path.*with commas"),
         ("path,subject,emotion,strat\n", "unknown column 'strat'"),
         ("path,path,subject,emotion\n", "named twice"),
         ('path,subject,emotion\nbo.avi,"Bo,happy\n', "line 2: not CSV"),
@@ -176,7 +176,7 @@ def test_any_bytes_give_rows_or_mistakes(data):
 cells = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
 )
-names = cells.filter(lambda text: text == text.strip())
+names = cells.filter(lambda text: text == text.strip().strip("\ufeff\u200b"))
 spans = st.one_of(st.just(("", "")), st.tuples(st.integers(0, 99), st.integers(100, 999)))
 
 

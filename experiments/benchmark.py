@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _app
+from experiments import command
 from stfer.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
@@ -276,7 +276,7 @@ def main(argv: list[str]) -> None:
             if name not in known:
                 raise ValueError(f"--{flag}: unknown {name!r}; known are {', '.join(known)}")
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
-    _app.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
+    command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
         results["generation"] = generation()
@@ -286,7 +286,7 @@ def main(argv: list[str]) -> None:
         from experiments import benchmark_layers
 
         if FLAGS.precision != "float32":
-            raise _app.UserError("--what=layers measures float32 only: leave --precision out")
+            raise command.UserError("--what=layers measures float32 only: leave --precision out")
         with jax.default_matmul_precision("highest"):
             results["layers"] = benchmark_layers.measure(
                 FLAGS.batch_size, FLAGS.size, FLAGS.repeats
@@ -294,8 +294,10 @@ def main(argv: list[str]) -> None:
         benchmark_layers.print_rows(results["layers"])
     elif FLAGS.what == "prediction":
         from experiments import benchmark_prediction
+        from stfer.data.sources import default_cache_dir
+        from stfer.runs import environment
 
-        _app.set_up_jax(_app.default_cache_dir())
+        environment.set_up_jax(default_cache_dir())
         results["prediction"] = benchmark_prediction.measure(FLAGS.archs)
         benchmark_prediction.print_rows(results["prediction"])
     else:
@@ -304,7 +306,7 @@ def main(argv: list[str]) -> None:
             results[arch]["ratios"] = ratios(results[arch]["contenders"])
             print(table(arch, results[arch]), flush=True)
             write(results)  # an hour's work is not lost to what comes after
-    _app.print_paths([write(results)])
+    command.print_paths([write(results)])
 
 
 def write(results: dict) -> Path:
@@ -316,4 +318,4 @@ def write(results: dict) -> Path:
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

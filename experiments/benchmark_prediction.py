@@ -68,11 +68,10 @@ def untrained(architecture: str):
     import jax
     import numpy as np
 
-    from stfer.data.clips import rule_for
     from stfer.data.faces import CropSettings
     from stfer.data.sequence import EMOTIONS_6
     from stfer.inference import TrainedModel, describe
-    from stfer.models import create_model
+    from stfer.models import create_model, registration
 
     module = create_model(architecture)
     crop = CropSettings()
@@ -82,7 +81,7 @@ def untrained(architecture: str):
     variables = jax.tree.map(
         lambda leaf: random.uniform(0.0, 0.02, leaf.shape).astype(np.float32), shapes
     )
-    rule = rule_for(architecture, module.frames)
+    rule = registration(architecture).rules(module.frames)["frames"]
     return TrainedModel(describe(architecture, EMOTIONS_6, rule, crop.to_dict()), module, variables)
 
 

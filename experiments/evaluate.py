@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments import _app, _data
+from experiments import command
+from experiments import flags as shared
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
     """Define this command's flags."""
-    _data.define_flags()
+    shared.define_data()
     flags.DEFINE_string("model", None, "The model folder.")
-    flags.DEFINE_list(
-        "modules", [], "Python modules to import first, which register architectures."
-    )
     flags.DEFINE_enum(
         "people", "new", ["new", "all"], "Test on people whom the model has not seen, or on all."
     )
@@ -41,21 +39,21 @@ def main(argv: list[str]) -> None:
     from pathlib import Path
 
     if not FLAGS.model:
-        raise _app.UserError("--model is needed: a folder that experiments.train wrote")
-    from experiments import _modules
+        raise command.UserError("--model is needed: a folder that experiments.train wrote")
     from stfer.inference import load_model
     from stfer.inference.evaluation import differing_crops, match_classes
+    from stfer.runs import environment, modules
 
-    _modules.import_modules(FLAGS.modules)
-    _app.set_up_jax(_data.cache_dir())
+    modules.import_modules(FLAGS.modules)
+    environment.set_up_jax(shared.data().cache)
     model = load_model(FLAGS.model)
-    shards = _data.load(FLAGS.data)
+    shards = shared.data().load()
     name = f"{Path(FLAGS.model).resolve().name}-on-{urllib.parse.quote(shards.name, safe='+ ')}"
     out = Path(FLAGS.out or Path("evaluations") / name)
     match = match_classes(model.classes, shards.classes)
     rows, notes = _rows(model, shards, match)
     notes += [f"faces were cut otherwise: {line}" for line in differing_crops(model, shards)]
-    _app.print_settings(
+    command.print_settings(
         "Evaluation",
         {
             "model": f"{FLAGS.model} ({model.architecture})",
@@ -84,7 +82,7 @@ def _rows(model, shards, match):
     if seen.any() and FLAGS.people == "new":
         keep = known & ~seen
         if not keep.any():
-            raise _app.UserError(
+            raise command.UserError(
                 f"every person in {shards.name} was in this model's training; --people=all tests on them "
                 "all the same, which says nothing about new people"
             )
@@ -97,19 +95,19 @@ def _rows(model, shards, match):
             "so the accuracy says little about new people"
         )
     if not keep.any():
-        raise _app.UserError(f"{shards.name} holds no sequence of {', '.join(match.shared)}")
+        raise command.UserError(f"{shards.name} holds no sequence of {', '.join(match.shared)}")
     return np.flatnonzero(keep), notes
 
 
 def _evaluate(model, shards, match, rows, notes, out) -> None:
-    import json
     import time
 
     import tqdm
 
     from stfer.evaluation import records
-    from stfer.evaluation.results import write_atomically
     from stfer.inference.evaluation import predict_shards
+    from stfer.reporting import console
+    from stfer.storage.files import write_atomically, write_json
 
     restrict = match.shared if FLAGS.classes == "shared" else None
     classes = restrict or model.classes
@@ -119,7 +117,7 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
     seconds = time.monotonic() - began
     votes = records.vote_metrics(predictions, classes)
     print(f"\n{len(predictions)} sequences in {seconds:.2f} s, compilation included")
-    _app.print_votes(votes, classes)
+    print(console.votes_text(votes, classes))
     result = {
         "format": 1,
         "architecture": model.architecture,
@@ -132,10 +130,10 @@ def _evaluate(model, shards, match, rows, notes, out) -> None:
         "votes": votes,
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(out / "result.json", result)
     write_atomically(out / "predictions.csv", records.prediction_table(predictions, classes))
-    _app.print_paths([out / "result.json", out / "predictions.csv"])
+    command.print_paths([out / "result.json", out / "predictions.csv"])
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

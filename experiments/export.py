@@ -6,7 +6,7 @@ python exports/late_fusion/run.py clips.npy
 
 from absl import flags
 
-from experiments import _app
+from experiments import command
 
 FLAGS = flags.FLAGS
 
@@ -26,15 +26,15 @@ def main(argv: list[str]) -> None:
     from pathlib import Path
 
     if not FLAGS.model:
-        raise _app.UserError("--model is needed: a folder that experiments.train wrote")
-    from experiments import _modules
+        raise command.UserError("--model is needed: a folder that experiments.train wrote")
     from stfer.inference import export as exporting
     from stfer.inference import load_model
+    from stfer.runs import modules
 
-    _modules.import_modules(FLAGS.modules)
+    modules.import_modules(FLAGS.modules)
     out = FLAGS.out or Path("exports") / Path(FLAGS.model).resolve().name
     model = load_model(FLAGS.model)
-    _app.print_settings(
+    command.print_settings(
         "Export",
         {
             "model": f"{FLAGS.model} ({model.architecture})",
@@ -46,8 +46,8 @@ def main(argv: list[str]) -> None:
     )
     folder, difference = exporting.export_model(model, out)
     print(f"checked: probabilities differ from the model's by at most {difference:.1e}")
-    _app.print_paths(sorted(folder.iterdir()))
+    command.print_paths(sorted(folder.iterdir()))
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments import _app
+from experiments import command
 
 FLAGS = flags.FLAGS
 LIVE_CHUNK = 4
@@ -57,24 +57,25 @@ def main(argv: list[str]) -> int:
 
     for name in ("model", "input"):
         if not getattr(FLAGS, name):
-            raise _app.UserError(f"--{name} is needed; --help lists the flags")
-    from experiments import _modules
+            raise command.UserError(f"--{name} is needed; --help lists the flags")
+    from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model
-    from stfer.inference.folder import check_new
     from stfer.inference.sources import open_source
     from stfer.inference.windows import window
+    from stfer.runs import environment, modules
+    from stfer.storage.files import check_new
 
     source = open_source(FLAGS.input, FLAGS.rate)
     out = Path(FLAGS.out or Path("predictions") / source.name)
     check_new(out)
-    _modules.import_modules(FLAGS.modules)
-    _app.set_up_jax(FLAGS.cache_dir or _app.default_cache_dir())
+    modules.import_modules(FLAGS.modules)
+    environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
     sliding = window(model.rule, FLAGS.stride, FLAGS.pair_distance, FLAGS.reference)
     if source.kind == "images" and source.length < sliding.shortest:
-        raise _app.UserError(_too_short(model, sliding, source.length))
+        raise command.UserError(_too_short(model, sliding, source.length))
     settings = _settings(model, source, sliding, out)
-    _app.print_settings("Prediction", settings)
+    command.print_settings("Prediction", settings)
     return _predict(model, source, sliding, out, settings)
 
 
@@ -94,31 +95,28 @@ def _settings(model, source, sliding, out) -> dict[str, object]:
 
 
 def _predict(model, source, sliding, out, settings) -> int:
-    import os
-    import shutil
+    from stfer.storage.files import staged_folder
 
     # Worked on beside its place: what lies under `out` is always a whole result.
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
-    part.mkdir(parents=True)
-    try:
-        return _predict_into(part, model, source, sliding, out, settings)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with staged_folder(out) as part:
+        names, exit_code, *found = _predict_into(part, model, source, sliding, settings)
+    _report(model, sliding, source, *found)
+    command.print_paths(out / name for name in names)
+    return exit_code
 
 
-def _predict_into(part, model, source, sliding, out, settings) -> int:
-    """Work in `part`, which becomes `out` when all of it is there."""
-    from experiments import _stop
+def _predict_into(part, model, source, sliding, settings) -> tuple:
+    """Write all results into `part`; returns its files' names, the exit code, and what `_report` says."""
     from stfer.inference import record
-    from stfer.inference.folder import check_new
     from stfer.inference.stream import CHUNK, Summaries, predict_stream
     from stfer.inference.timeline import Timeline
     from stfer.inference.tracking import FaceTracks
+    from stfer.runs.stop import stop_requests
 
     summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
     chunk = FLAGS.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
     tracks = FaceTracks(model.crop, largest=FLAGS.faces)
-    with _stop.stop_requests() as should_stop:
+    with stop_requests() as should_stop:
         frames = _limited(source, should_stop)
         results = predict_stream(model, frames, sliding, chunk, tracks)
         count, unreadable, seconds = _consume(results, part, model, source, summaries, timeline)
@@ -133,11 +131,8 @@ def _predict_into(part, model, source, sliding, out, settings) -> int:
     paths += [part / record.FRAMES, part / record.CLIPS]
     paths.append(timeline.draw(part / "timeline.png", source.rate, title))
     paths += [part / "annotated.mp4"] if (part / "annotated.mp4").exists() else []
-    check_new(out)
-    part.rename(out)
-    _report(model, sliding, source, found, count, unreadable, seconds)
-    _app.print_paths(out / path.name for path in paths)
-    return should_stop.exit_code if should_stop() and source.kind != "camera" else 0
+    exit_code = should_stop.exit_code if should_stop() and source.kind != "camera" else 0
+    return [path.name for path in paths], exit_code, found, count, unreadable, seconds
 
 
 def _limited(source, should_stop):
@@ -244,4 +239,4 @@ def _too_short(model, sliding, frames: int) -> str:
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

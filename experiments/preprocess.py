@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _app
+from experiments import command
 
 FLAGS = flags.FLAGS
 DATASETS = ["ck_plus", "oulu_casia", "manifest"]
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
     from stfer.data.sequence import CLASSES, select
 
-    _app.print_settings("preprocess", _settings())
+    command.print_settings("preprocess", _settings())
     settings = None if FLAGS.check else _crop_settings()
     sequences, dropped = _read()
     classes = CLASSES[int(FLAGS.classes)]
@@ -80,25 +80,25 @@ def main(argv: list[str]) -> None:
     result = _preprocess(kept, [*dropped, *unfit], settings, classes)
     _print_classes("Left", [entry["label"] for entry in result.kept], classes)
     _print_dropped(result.dropped, f"dropped (all in {Path(FLAGS.out) / 'dropped.csv'})")
-    _app.print_paths([result.folder])
+    command.print_paths([result.folder])
 
 
 def _require() -> None:
     for name in ("dataset", "root"):
         if not getattr(FLAGS, name):
-            raise _app.UserError(f"--{name} is needed; --help lists the flags")
+            raise command.UserError(f"--{name} is needed; --help lists the flags")
     if not FLAGS.check and not FLAGS.benchmark and not FLAGS.out:
-        raise _app.UserError(
+        raise command.UserError(
             "--out is needed: the shard folder to make (or --check, or --benchmark)"
         )
     if FLAGS.out and not FLAGS.check and os.path.lexists(FLAGS.out):
         out = Path(FLAGS.out)
         if not out.is_dir() or next(out.iterdir(), None) is not None:
-            raise _app.UserError(
+            raise command.UserError(
                 f"--out={out} exists already: name a new folder, or remove it first"
             )
     if FLAGS.population and FLAGS.dataset != "manifest":
-        raise _app.UserError(
+        raise command.UserError(
             f"--population is for --dataset=manifest; the subjects of {FLAGS.dataset} are one population already"
         )
     if FLAGS.yunet_model:
@@ -237,4 +237,4 @@ def _print_dropped(dropped, what: str) -> None:
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

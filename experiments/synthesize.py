@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import _app
+from experiments import command
 
 FLAGS = flags.FLAGS
 JPEG_QUALITY = 80
@@ -34,11 +34,11 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     del argv
     if not FLAGS.out and not FLAGS.contact_sheet:
-        raise _app.UserError("--out is needed: the folder to write, such as --out=synthetic")
+        raise command.UserError("--out is needed: the folder to write, such as --out=synthetic")
     picture = _picture_path()
     workers = FLAGS.workers or os.cpu_count() or 1
     settings = {name: FLAGS[name].value for name in ("out", "subjects", "seed", "contact_sheet")}
-    _app.print_settings("Synthetic set", settings | {"workers": workers})
+    command.print_settings("Synthetic set", settings | {"workers": workers})
     written = []
     if FLAGS.out:
         from stfer.data.synthetic import generate
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     if picture:
         _write_contact_sheet(picture)
         written.append(picture)
-    _app.print_paths(written)
+    command.print_paths(written)
 
 
 def _picture_path() -> Path | None:
@@ -55,9 +55,9 @@ def _picture_path() -> Path | None:
         return None
     path = Path(FLAGS.contact_sheet)
     if path.suffix not in (".jpg", ".png"):
-        raise _app.UserError(f"--contact_sheet={path}: the name must end in .jpg or .png")
+        raise command.UserError(f"--contact_sheet={path}: the name must end in .jpg or .png")
     if not path.absolute().parent.is_dir():
-        raise _app.UserError(f"--contact_sheet={path}: there is no folder {path.parent}")
+        raise command.UserError(f"--contact_sheet={path}: there is no folder {path.parent}")
     return path
 
 
@@ -69,8 +69,8 @@ def _write_contact_sheet(path: Path) -> None:
     sheet = contact_sheet(FLAGS.seed)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), sheet[..., ::-1], quality):
-        raise _app.UserError(f"--contact_sheet={path}: OpenCV could not write this picture")
+        raise command.UserError(f"--contact_sheet={path}: OpenCV could not write this picture")
 
 
 if __name__ == "__main__":
-    _app.run(main, define_flags)
+    command.run(main, define_flags)

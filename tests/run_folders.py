@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stfer.evaluation.results import FORMAT
+from stfer.evaluation.run_folder import FORMAT
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 

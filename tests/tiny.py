@@ -27,14 +27,16 @@ class Tiny(nn.Module):
     frames: int = 2
 
     @nn.compact
-    def __call__(self, clips, train=False, mask=None):
+    def __call__(self, clips, *, train=False, mask=None):
         """Map clips [batch, 2, height, width, channel] to logits [batch, num_classes]."""
         batch, frames, height, width, channel = clips.shape
         x = jnp.moveaxis(clips, 1, 3).reshape(batch, height, width, frames * channel)
         x = nn.relu(
             nn.Conv(8, (4, 4), strides=4, padding="VALID", dtype=self.dtype, name="conv")(x)
         )
-        x = BatchNorm(device_axis=self.axis_name, dtype=self.dtype, name="bn")(x, train, mask)
+        x = BatchNorm(device_axis=self.axis_name, dtype=self.dtype, name="bn")(
+            x, train=train, mask=mask
+        )
         logits = nn.Dense(self.num_classes, name="logits")(x.reshape(batch, -1))
         return logits.astype(jnp.float32), {"logits": logits}
 

@@ -1,10 +1,10 @@
 """Which frames of a sequence a model sees, in training and in evaluation (the paper, section VI-B).
 
 Sequences run from neutral to apex, so offsets count back from the end: -1 is the apex. A rule that
-slides makes one evaluation clip of every block of consecutive frames, and the clips then vote.
+slides makes one evaluation clip of every block of consecutive frames, and the clips then vote. Which rule an
+architecture has is said where it is registered (`stfer.models.register`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,47 +61,9 @@ def sliding(frames: int) -> ClipRule:
     return ClipRule(_last(frames), slide=True)
 
 
-def _late_fusion(frames: int) -> ClipRule:
-    # Two frames are the paper's [-15] and [-1]; more towers spread evenly over the same span.
+def spread(frames: int) -> ClipRule:
+    """Frames at even distances from the 15th last to the last one; two are the paper's [-15] and [-1]."""
     return ClipRule(tuple(int(offset) for offset in np.round(np.linspace(-15, -1, frames))))
-
-
-_RULES: dict[str, Callable[[int], ClipRule]] = {
-    "single_frame": sliding,
-    "early_fusion": last_frames,
-    "late_fusion": _late_fusion,
-    "slow_fusion": last_frames,
-    "conv3d": sliding,
-    "rnn": last_frames,
-}
-
-
-def register_rule(name: str, rule: ClipRule | Callable[[int], ClipRule]) -> None:
-    """Give the architecture `name` a rule of its own (without one it sees its last `frames` frames).
-
-    Args:
-        rule: a ClipRule, or a function from the architecture's number of frames to one.
-
-    Raises:
-        ValueError: the name has a rule already.
-    """
-    if name in _RULES:
-        raise ValueError(f"the architecture {name!r} already has a clip rule")
-    _RULES[name] = (lambda frames: rule) if isinstance(rule, ClipRule) else rule
-
-
-def rule_for(architecture: str, frames: int) -> ClipRule:
-    """The rule of an architecture with clips of `frames` frames.
-
-    Raises:
-        ValueError: the registered rule makes clips of another length.
-    """
-    rule = _RULES.get(architecture, last_frames)(frames)
-    if rule.frames != frames:
-        raise ValueError(
-            f"the clip rule of {architecture} gives {rule.frames} frames, the model takes {frames}"
-        )
-    return rule
 
 
 def training_clip(rule: ClipRule, length: int, sequence: str = "") -> np.ndarray:

@@ -8,7 +8,7 @@ Splitters follow scikit-learn's contract, so they also serve `cross_val_score`.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Fold:
     subjects: tuple[str, ...]
     train: NDArray[np.int64]
     test: NDArray[np.int64]
+    validation: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 class SubjectKFold(BaseCrossValidator):
@@ -116,3 +117,8 @@ def ascending(subjects: Sequence[str] | ArrayLike) -> list[str]:
         return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
     return sorted({str(subject) for subject in np.asarray(subjects, dtype=str)}, key=key)
+
+
+def check_protocol(name):
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {name!r}")

@@ -2,7 +2,7 @@
 
 Worker processes take one sequence each; the parent writes results in the sequences' order, so the
 bytes do not depend on the number of workers. Memory is bounded by a few sequences a worker. A killed
-run goes on after the last sequence written (see `shard_writer.py`).
+run goes on after the last sequence written (see `shards/writer.py`).
 """
 
 import hashlib
@@ -26,7 +26,8 @@ import numpy as np
 from stfer.data.faces import CropSettings, Face, FaceTracker, Tracked, crop_face, find_finely
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
-from stfer.data.shards.writer import ShardWriter, csv_bytes
+from stfer.data.shards.writer import ShardWriter
+from stfer.storage.tables import csv_bytes
 
 MIN_FRAMES = 15  # The paper, section V.
 MAX_FRAMES = 4096
@@ -63,6 +64,7 @@ def preprocess(
     classes: tuple[str, ...] = EMOTIONS_6,
     dropped: Iterable[Dropped] = (),
     min_frames: int = MIN_FRAMES,
+    frame_rate: float | None = None,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
@@ -74,6 +76,7 @@ def preprocess(
         population: whose subjects these are (see `shards.load_data`).
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
+        frame_rate: frames a second of all sequences, where it is known.
         workers: processes; 1 works in this one.
         progress: called with the number of frames just finished.
         extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
@@ -94,6 +97,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings={"min_frames": min_frames, "content": _fingerprint(listing)},
+        frame_rate=frame_rate,
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))

@@ -1,7 +1,5 @@
 """What is kept of a tested sequence and of a finished fold, and the tables and metrics pooled from them."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 
 from stfer.evaluation import metrics, voting
 from stfer.evaluation.voting import VOTES
+from stfer.storage.tables import csv_text
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy")
 
@@ -59,7 +58,7 @@ class FoldResult:
     Attributes:
         name: The held-out subject, or the held-out group of a k-fold protocol.
         predictions: One a held-out sequence.
-        history: One dict an epoch with the keys of `HISTORY_COLUMNS`.
+        history: One dict an epoch with the keys of `HISTORY_COLUMNS` at least.
         training_seconds: Time spent on training.
         testing_seconds: Time spent on classifying the held-out sequences.
         hardware: What it was trained on, as `config.json` records it.
@@ -71,6 +70,11 @@ class FoldResult:
     training_seconds: float
     testing_seconds: float
     hardware: Mapping[str, Any]
+
+
+def history_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of a history's table: `HISTORY_COLUMNS`, then what some of its rows have besides."""
+    return list(dict.fromkeys([*HISTORY_COLUMNS, *(name for row in rows for name in row)]))
 
 
 def vote_metrics(
@@ -105,10 +109,22 @@ def prediction_table(predictions: Iterable[Prediction], classes: Sequence[str]) 
     return csv_text(("sequence", "subject", "label", "vote", "predicted", *classes), rows)
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A CSV file's text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+def pooled_result(
+    finished: Sequence[FoldResult], total: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of `result.json` that the finished folds decide."""
+    predictions = [p for fold in finished for p in fold.predictions]
+    seconds = [fold.training_seconds for fold in finished]
+    return {
+        "folds_done": len(finished),
+        "folds_total": total,
+        "sequences": len(predictions),
+        "seconds_per_subject": float(np.mean(seconds)) if seconds else None,
+        "training_seconds": float(np.sum(seconds)),
+        "testing_seconds": float(sum(fold.testing_seconds for fold in finished)),
+        "classes": list(classes),
+        "hardware": [
+            dict(item) for item in dict.fromkeys(tuple(f.hardware.items()) for f in finished)
+        ],
+        "votes": vote_metrics(predictions, classes),
+    }

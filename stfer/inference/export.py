@@ -8,9 +8,7 @@
 The weights are an argument of the exported function, so they lie on disk once.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,14 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from stfer.inference.folder import CARD, check_new
+from stfer.inference.folder import CARD
 from stfer.inference.model import TrainedModel
+from stfer.storage.files import (
+    staged_folder,
+    write_atomically,
+    write_bytes_atomically,
+    write_json,
+)
 from stfer.training.config import PRECISIONS
 from stfer.training.step import scale_frames
 
@@ -112,23 +116,13 @@ def export_model(model: TrainedModel, folder: str | Path) -> tuple[Path, float]:
         ValueError: The exported program does not give what the model gives.
     """
     folder = Path(os.path.abspath(folder))
-    check_new(folder)
-    program = exported_program(model).serialize()
-    weights = flat_weights(model.variables)
-    staging = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        (staging / PROGRAM).write_bytes(program)
-        np.savez(staging / WEIGHTS, **weights)
-        card = json.dumps(model.card, indent=2, ensure_ascii=False)
-        (staging / CARD).write_text(card + "\n", "utf-8")
+    with staged_folder(folder) as staging:
+        write_bytes_atomically(staging / PROGRAM, exported_program(model).serialize())
+        np.savez(staging / WEIGHTS, **flat_weights(model.variables))
+        write_json(staging / CARD, model.card)
         script = _RUN.format(frames=model.rule.frames, size=model.crop.size)
-        (staging / SCRIPT).write_text(script, "utf-8")
+        write_atomically(staging / SCRIPT, script)
         difference = _compare(model, staging)
-        os.rename(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder, difference
 
 

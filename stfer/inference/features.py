@@ -81,7 +81,7 @@ class TowerNetwork(Network):
 
         def features(variables, frames):
             own = {kind: tree.get("tower", {}) for kind, tree in variables.items()}
-            return tower.apply(own, scale_frames(frames), None, False)[0]
+            return tower.apply(own, scale_frames(frames), False, None)[0]
 
         def probabilities(variables, features):
             return jax.nn.softmax(behind(module, variables["params"], features))

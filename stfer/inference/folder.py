@@ -1,16 +1,14 @@
 """The model folder: everything that using a trained model needs, in one place that says how it was made.
 
     model.json     format, architecture, classes, clips, crop, training, data, metrics, versions
-    weights/       parameters and batch statistics (`stfer.training.checkpoints`), tied to model.json
+    weights/       parameters and batch statistics (`stfer.storage.weights`), tied to model.json
     history.csv, predictions.csv    of the training, where it was `experiments.train`
 
 The folder is written under another name and renamed, so a half-written one is never loadable. Nothing in
 it is executed: an architecture from outside the package must have been registered by the reader's own code.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,9 @@ from flax import linen as nn
 from stfer import models
 from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings
-from stfer.evaluation.results import differences, read_json
-from stfer.training.checkpoints import load_weights, save_weights
+from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
+from stfer.storage.identity import differences
+from stfer.storage.weights import load_weights, save_weights
 from stfer.training.config import PRECISIONS
 
 FORMAT = 1
@@ -97,28 +96,13 @@ def save_folder(
         OSError: It cannot be written.
     """
     folder = Path(os.path.abspath(folder))
-    check_new(folder)
-    staging = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
+    with staged_folder(folder) as staging:
         identity = {key: card[key] for key in _IDENTITY}
         save_weights(staging / WEIGHTS, variables, identity)
         for name, text in (files or {}).items():
-            (staging / name).write_text(text, "utf-8")
-        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
-        (staging / CARD).write_text(text + "\n", "utf-8")
-        check_new(folder)
-        os.rename(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            write_atomically(staging / name, text)
+        write_json(staging / CARD, card, allow_nan=False)
     return folder
-
-
-def check_new(folder: str | Path) -> None:
-    """Raise FileExistsError, with what to do, where something is in a model folder's place."""
-    if os.path.lexists(folder):
-        raise FileExistsError(f"{folder} exists already: name a new folder, or remove it first")
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], nn.Module, dict[str, Any]]:

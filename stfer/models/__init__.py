@@ -4,20 +4,28 @@ All are called `model.apply(variables, clips, train=False, mask=None) -> (logits
 `clips: float [batch, time, height, width, channel]` in [0, 1]; see `stfer.models.blocks.Architecture`.
 """
 
+from stfer.data.clips import last_frames, sliding, spread
 from stfer.models.conv3d import Conv3D
 from stfer.models.early_fusion import EarlyFusion
+from stfer.models.fields import describe_fields, parse_fields
 from stfer.models.late_fusion import LateFusion
-from stfer.models.registry import ARCHITECTURES, create_model, register
+from stfer.models.registry import (
+    ARCHITECTURES,
+    Registration,
+    create_model,
+    register,
+    registration,
+)
 from stfer.models.rnn import RNN
 from stfer.models.single_frame import SingleFrame
 from stfer.models.slow_fusion import SlowFusion
 
-register("single_frame")(SingleFrame)
-register("early_fusion")(EarlyFusion)
-register("late_fusion")(LateFusion)
-register("slow_fusion")(SlowFusion)
-register("conv3d")(Conv3D)
-register("rnn")(RNN)
+register("single_frame", clips=sliding)(SingleFrame)
+register("early_fusion", clips=last_frames)(EarlyFusion)
+register("late_fusion", clips=spread)(LateFusion)
+register("slow_fusion", clips=last_frames)(SlowFusion)
+register("conv3d", clips=sliding)(Conv3D)
+register("rnn", clips=last_frames)(RNN)
 
 __all__ = [
     "ARCHITECTURES",
@@ -25,8 +33,12 @@ __all__ = [
     "Conv3D",
     "EarlyFusion",
     "LateFusion",
+    "Registration",
     "SingleFrame",
     "SlowFusion",
     "create_model",
+    "describe_fields",
+    "parse_fields",
     "register",
+    "registration",
 ]

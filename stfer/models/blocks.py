@@ -72,7 +72,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array | None, train: bool
+        self, x: jax.Array, train: bool, mask: jax.Array | None
     ) -> tuple[jax.Array, Endpoints]:
         """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
         out = {}
@@ -84,7 +84,7 @@ class Block(nn.Module):
             device_axis=self.axis_name,
             dtype=self.dtype,
             name="bn",
-        )(x, train, mask)
+        )(x, train=train, mask=mask)
         x = out["pool"] = max_pool(x)
         return x, out
 
@@ -122,12 +122,12 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array | None, train: bool
+        self, x: jax.Array, train: bool, mask: jax.Array | None
     ) -> tuple[jax.Array, Endpoints]:
         """Map [batch, height, width, in] to [batch, features]."""
         common = {"dtype": self.dtype, "axis_name": self.axis_name, "shared": self.shared}
-        x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, mask, train)
-        x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, mask, train)
+        x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, train, mask)
+        x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, train, mask)
         x, out3 = Block3(self.block3_features, self.dtype, self.shared, name="block3")(x)
         return x, named(block1=out1, block2=out2, block3=out3)
 

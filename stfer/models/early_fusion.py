@@ -14,12 +14,12 @@ class EarlyFusion(Architecture):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         stacked = stack_frames(clips)
         tower = tower_of(self)
-        x, out = tower(stacked, mask, train)
+        x, out = tower(stacked, train, mask)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
         return logits, {"stacked": stacked} | out | named(head=head) | {"logits": logits}

@@ -14,12 +14,12 @@ class LateFusion(Architecture):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         towers = tower_of(self, shared=True)
-        x, out = towers(jnp.moveaxis(clips, 1, 0), mask, train)  # [tower, batch, features]
+        x, out = towers(jnp.moveaxis(clips, 1, 0), train, mask)  # [tower, batch, features]
         fused = jnp.concatenate(list(x), axis=-1)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(fused)
         return logits, out | {"fused": fused} | named(head=head) | {"logits": logits}

@@ -75,12 +75,12 @@ class RNN(Architecture):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         towers = tower_of(self, shared=True)
-        x, out = towers(jnp.moveaxis(clips, 1, 0), mask, train)  # [tower, batch, features]
+        x, out = towers(jnp.moveaxis(clips, 1, 0), train, mask)  # [tower, batch, features]
         gru = GRU(self.units, self.recurrent_activation, self.dtype, name="gru")
         states = gru(x)
         logits = dense(self.num_classes, jnp.float32, "logits")(states[-1])

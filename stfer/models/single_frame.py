@@ -15,11 +15,11 @@ class SingleFrame(Architecture):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, 1, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         tower = tower_of(self)
-        x, out = tower(clips[:, 0], mask, train)
+        x, out = tower(clips[:, 0], train, mask)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
         return logits, out | named(head=head) | {"logits": logits}

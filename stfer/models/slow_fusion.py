@@ -25,7 +25,7 @@ class SlowFusion(Architecture):
 
     @nn.compact
     def __call__(
-        self, clips: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, 10, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
@@ -33,10 +33,10 @@ class SlowFusion(Architecture):
         # Frames 0-3, 2-5, 4-7, 6-9: [stack, batch, height, width, 4 * channel].
         stacks = jnp.stack([stack_frames(clips[:, first : first + 4]) for first in (0, 2, 4, 6)])
         block1 = shared_towers(Block)(self.block1_features, (11, 11), 3, name="block1", **common)
-        x, out1 = block1(stacks, mask, train)
+        x, out1 = block1(stacks, train, mask)
         pairs = jnp.stack([jnp.concatenate([x[i], x[i + 1]], axis=-1) for i in (0, 2)])
         block2 = shared_towers(Block)(self.block2_features, (5, 5), name="block2", **common)
-        x, out2 = block2(pairs, mask, train)
+        x, out2 = block2(pairs, train, mask)
         fused = jnp.concatenate([x[0], x[1]], axis=-1)
         x, out3 = Block3(self.block3_features, self.dtype, name="block3")(fused)
         logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)

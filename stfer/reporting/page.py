@@ -2,7 +2,6 @@
 
 import base64
 import datetime
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,10 @@ from stfer.data.folds import PROTOCOLS
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
-from stfer.reporting.runs import Comparison, Run
+from stfer.reporting.runs import Comparison
 from stfer.reporting.tables import Table
 from stfer.reporting.voting_example import worked_example
+from stfer.runs import repeat
 
 if TYPE_CHECKING:
     from stfer.reporting.report import FrameSource, Section
@@ -94,7 +94,7 @@ def _section(section: "Section", vote: str, frames: "FrameSource | None") -> dic
         "confused": confused,
         "mistakes": _mistakes(comparison, vote, confused[:_PAIRS_SHOWN], frames),
         "settings": _settings(comparison),
-        "commands": [command(run) for run in comparison.runs],
+        "commands": [repeat.command(run.config) for run in comparison.runs],
     }
 
 
@@ -166,26 +166,3 @@ def _pairs(mapping: Any) -> str:
     if not isinstance(mapping, dict):
         return str(mapping)
     return ", ".join(f"{name} {value}" for name, value in mapping.items()) or "not recorded"
-
-
-def command(run: Run) -> str:
-    """The command that makes a run again.
-
-    A run does not know where its shards lay; the checksum on the page says whether they are the same.
-    """
-    data = run.config["data"]
-    flags = [f"--arch={run.architecture}"]
-    if run.data == "synthetic":
-        flags += ["--data=synthetic", f"--synthetic_subjects={data['subjects']}"]
-    else:
-        flags += [f"--data=FOLDER_OF_{run.data.upper()}"]
-    flags += [f"--protocol={run.protocol}"]
-    for name in ("preset", "epochs", "batch_size", "learning_rate", "precision", "seed"):
-        if name in run.settings:
-            flags.append(f"--{name}={run.settings[name]}")
-    if "recompute_statistics" in run.settings:
-        no = "" if run.settings["recompute_statistics"] else "no"
-        flags.append(f"--{no}recompute_statistics")
-    if modules := run.config.get("modules"):
-        flags.append(f"--modules={','.join(modules)}")
-    return "python -m experiments.loso " + " ".join(shlex.quote(flag) for flag in flags)

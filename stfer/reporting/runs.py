@@ -16,7 +16,7 @@ import pandas as pd
 
 from stfer.data.folds import PROTOCOLS
 from stfer.evaluation.records import HISTORY_COLUMNS
-from stfer.evaluation.results import FORMAT
+from stfer.evaluation.run_folder import FORMAT
 from stfer.evaluation.voting import VOTES
 
 # The paper's order (Table I); architectures from outside come after, by name.

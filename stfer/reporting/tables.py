@@ -1,11 +1,11 @@
 """A table, and the four ways of writing it: text for the terminal, CSV, Markdown and LaTeX (booktabs)."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from stfer.storage.tables import csv_text
 
 ENDINGS = {"text": "txt", "csv": "csv", "markdown": "md", "latex": "tex"}
 _MISSING = "-"
@@ -126,19 +126,17 @@ def to_text(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """For a program: values unrounded, an interval as two columns, nothing where there is nothing."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     header: list[str] = []
     for column in table.columns:
         ends = (" low", " high") if column.kind == "interval" else ("",)
         header += [column.title + end for end in ends]
-    writer.writerow(header)
+    rows = []
     for row in table.rows:
         cells: list[Any] = []
         for value, column in zip(row, table.columns, strict=True):
             cells += (value or (None, None)) if column.kind == "interval" else [value]
-        writer.writerow(["" if cell is None else cell for cell in cells])
-    return stream.getvalue()
+        rows.append(["" if cell is None else cell for cell in cells])
+    return csv_text(header, rows)
 
 
 def to_markdown(table: Table) -> str:

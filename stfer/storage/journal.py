@@ -3,12 +3,13 @@
 Its first line is the fingerprint of the work; a line counts when its newline is there.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from stfer.storage.locks import lock
 
 Entry = dict[str, Any]
 
@@ -24,7 +25,7 @@ class Journal:
     def __init__(self, path: Path):
         self._file = open(path, "a+b")  # noqa: SIM115
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._file)
         except BlockingIOError:
             self._file.close()
             raise

@@ -24,25 +24,38 @@ class Shape:
         batch: Rows of a batch.
         heldout: Held-out rows that are scored at once, at most a batch.
         parts: How many times that many hold the most rows held out.
+        validation: The same two numbers of validation rows, parts first; (0, 0) without any.
     """
 
     steps: int
     batch: int
     heldout: int
     parts: int = 1
+    validation: tuple[int, int] = (0, 0)
 
     @staticmethod
     def covering(folds: Sequence[Fold], batch_size: int) -> "Shape":
         """Return the smallest shape that holds every one of the folds."""
-        steps = max(-(-len(fold.train) // batch_size) for fold in folds)
-        most = max(1, *(len(fold.test) for fold in folds))
-        parts = -(-most // batch_size)
-        return Shape(steps, batch_size, -(-most // parts), parts)
+        steps = max(steps_an_epoch(fold, batch_size) for fold in folds)
+        parts, heldout = _parts(max(1, *(len(fold.test) for fold in folds)), batch_size)
+        validation = _parts(max(len(fold.validation) for fold in folds), batch_size)
+        return Shape(steps, batch_size, heldout, parts, validation)
+
+
+def _parts(rows: int, most: int) -> tuple[int, int]:
+    """The fewest equal parts of at most `most` rows that hold `rows`, and the rows of a part."""
+    parts = -(-rows // most)
+    return parts, -(-rows // parts) if parts else 0
 
 
 def fold_code(name: str) -> int:
     """A stable number for a fold's name (CRC-32), so that a fold's random streams depend on no other fold."""
     return zlib.crc32(name.encode())
+
+
+def steps_an_epoch(fold: Fold, batch_size: int) -> int:
+    """How many steps an epoch of the fold takes; its last batch may be short."""
+    return -(-len(fold.train) // batch_size)
 
 
 def init_key(seed: int, fold: str) -> jax.Array:
@@ -67,9 +80,16 @@ def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndar
     return _padded(order, (shape.steps, shape.batch))
 
 
-def heldout_plan(fold: Fold, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Return the held-out rows, int32 [parts, heldout], and their mask, float32 [parts, heldout]."""
-    return _padded(fold.test, (shape.parts, shape.heldout))
+def watched_plans(fold: Fold, shape: Shape) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The held-out rows and, where the run has any, the validation rows.
+
+    Returns:
+        For each, rows int32 [parts, rows] and their mask float32 [parts, rows].
+    """
+    plans = [_padded(fold.test, (shape.parts, shape.heldout))]
+    if shape.validation[0]:
+        plans.append(_padded(fold.validation, shape.validation))
+    return tuple(plans)
 
 
 def _padded(rows: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

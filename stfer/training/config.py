@@ -1,11 +1,16 @@
-"""The settings of one training, in one frozen dataclass, and its two presets (paper VI-A).
+"""The settings of one training, in one frozen dataclass, and named presets of them (paper VI-A).
 
-`paper` is the protocol of the paper, exactly. `demo` is for the embedded synthetic set on two CPU
-cores: the same networks at full width and size, fewer epochs, smaller batches, a higher learning rate.
+The dataclass is the one list of settings: the commands' flags, what a run's identity compares, and the
+printed command that repeats a run are derived from its fields and its docstring. `paper` is the protocol
+of the paper, exactly. `demo` is for the embedded synthetic set on two CPU cores.
 """
 
 import dataclasses
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 # What each precision asks of the matrix units: JAX's own default for float32 would be TensorFloat-32 on recent GPUs.
 PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
@@ -15,13 +20,32 @@ PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16"
 class TrainConfig:
     """Everything that decides the result of a training, and nothing else.
 
+    A new field gets a default that changes nothing: runs that were made before it then stay valid.
+
     Attributes:
         architecture: A name in `stfer.models.ARCHITECTURES`.
-        epochs: Passes over the training clips; the weights of the last one are used.
+        model: Fields of the architecture's module that differ from its own (`--set model.block2_features=384`).
+        task: What is learned: a name in `stfer.training.task.TASKS`; empty for the architecture's own.
+        stages: Stages of the training: a name in `stfer.training.stages.STAGES`; empty for the architecture's own,
+            or a single one.
+        epochs: Passes over the training clips; the weights of the last one are used, unless `patience` chooses.
         batch_size: Clips a step; the last batch of an epoch may be smaller.
-        learning_rate: Adam's step size.
-        adam_epsilon: Adam's epsilon, outside the square root (Keras 2's default, 1e-7).
-        seed: Seed of every random stream (with the fold's name and the epoch, nothing else).
+        optimizer: A name in `stfer.training.optimizers.OPTIMIZERS`.
+        learning_rate: Step size, where the schedule is at its highest.
+        adam_epsilon: Epsilon of Adam and AdamW, outside the square root (Keras 2's default, 1e-7).
+        weight_decay: Decoupled weight decay of kernels, times the learning rate (AdamW, SGD); biases and
+            normalisation scales are never decayed.
+        clip_norm: Gradients of a larger global norm are scaled down to it; 0 for none.
+        schedule: Of the learning rate over the fold's own number of steps: a name in
+            `stfer.training.optimizers.SCHEDULES`.
+        warmup_epochs: Epochs in which the learning rate rises from 0 linearly; a fraction is one of an epoch.
+        label_smoothing: Share of the target that is spread evenly over all classes (0 for none).
+        augment: Random changes of the training clips: a name in `stfer.training.augment.AUGMENTATIONS`.
+        augmentation: Strengths of the augmentation that differ from its own (`--set augment.rotation=8`).
+        validation: Training subjects that every fold sets aside: a share such as 0.2, or names; empty for none.
+        patience: Epochs without a better validation loss that end a training; the weights of the best epoch are
+            used. 0 for no early stopping.
+        seed: Seed of every random stream (with the fold's name and the epoch or step, nothing else).
         precision: "float32", "tensorfloat32" (products only, on GPUs that have it) or "bfloat16"
             (compute; parameters and logits stay float32).
         recompute_statistics: After the last epoch, compute the batch statistics anew over one pass
@@ -32,14 +56,27 @@ class TrainConfig:
     """
 
     architecture: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    task: str = ""
+    stages: str = ""
     epochs: int = 200
     batch_size: int = 32
+    optimizer: str = "adam"
     learning_rate: float = 1e-5
     adam_epsilon: float = 1e-7
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    schedule: str = "constant"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    augment: str = "none"
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    validation: str = ""
+    patience: int = 0
     seed: int = 0
     precision: str = "float32"
     recompute_statistics: bool = False
-    preset: str = "paper"
+    preset: str = field(default="paper", metadata={"record": True})
 
     def __post_init__(self):
         """Refuse settings that cannot be trained with.
@@ -53,29 +90,90 @@ class TrainConfig:
         for name in ("learning_rate", "adam_epsilon"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a positive number")
+        for name in ("weight_decay", "clip_norm", "warmup_epochs", "patience"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}; it must be from 0 to 4294967295")
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}"
             )
+        if self.patience and not self.validation:
+            raise ValueError(
+                "patience needs validation subjects (--validation=0.2): stopping by the held-out "
+                "subjects' loss would choose the epoch on the people who are tested"
+            )
+        if self.patience and self.recompute_statistics:
+            raise ValueError(
+                "recompute_statistics cannot go with patience: the epoch is chosen by the running statistics"
+            )
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the settings as a JSON-serialisable dict."""
         return dataclasses.asdict(self)
 
-
-PRESETS: dict[str, dict[str, object]] = {
-    "paper": {},
-    "demo": {"epochs": 12, "batch_size": 7, "learning_rate": 1e-4, "recompute_statistics": True},
-}
+    def replace(self, **changed: Any) -> "TrainConfig":
+        """A copy with some fields changed; raises as the class."""
+        return dataclasses.replace(self, **changed)
 
 
-def preset(name: str, architecture: str, **overrides: object) -> TrainConfig:
+FOR_THE_RECORD = frozenset(
+    f.name for f in dataclasses.fields(TrainConfig) if f.metadata.get("record")
+)
+"""Fields that say where settings came from: two runs that differ in them alone are the same."""
+
+NESTED = {"model": "model", "augment": "augmentation"}
+"""What `--set PREFIX.FIELD=VALUE` may start with, and the field of `TrainConfig` that it fills."""
+
+
+def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of stored settings makes a run the same: no record fields, and a default for each that is missing."""
+    defaults = {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(TrainConfig)
+        if f.name != "architecture"
+    }
+    return {k: v for k, v in (defaults | dict(settings)).items() if k not in FOR_THE_RECORD}
+
+
+def descriptions() -> dict[str, str]:
+    """Each field's description, from the class' docstring."""
+    _, _, attributes = (TrainConfig.__doc__ or "").partition("Attributes:")
+    entries = re.split(r"\n {8}(?=\w+: )", attributes)
+    pairs = (entry.split(": ", 1) for entry in entries if ": " in entry)
+    return {name.strip(): " ".join(text.split()) for name, text in pairs}
+
+
+PRESETS: dict[str, dict[str, Any]] = {}
+
+
+def register_preset(name: str, **settings: Any) -> None:
+    """Name a set of settings for `--preset`; the same name again replaces it.
+
+    Raises:
+        ValueError: A setting is unknown or out of range.
+    """
+    unknown = settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)}
+    if unknown:
+        raise ValueError(
+            f"the preset {name!r} sets {', '.join(sorted(unknown))}, which is no setting"
+        )
+    TrainConfig(**({"architecture": ""} | settings))
+    PRESETS[name] = settings
+
+
+register_preset("paper")
+register_preset("demo", epochs=12, batch_size=7, learning_rate=1e-4, recompute_statistics=True)
+
+
+def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
     """Return the settings of a preset for an architecture.
 
     Args:
-        name: "paper" or "demo".
+        name: A key of `PRESETS`, such as "paper" or "demo".
         architecture: A name in `stfer.models.ARCHITECTURES`.
         **overrides: Fields that replace the preset's; those that are None are left as they are.
 
@@ -85,4 +183,53 @@ def preset(name: str, architecture: str, **overrides: object) -> TrainConfig:
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}")
     changed = {field: value for field, value in overrides.items() if value is not None}
-    return TrainConfig(architecture=architecture, preset=name, **(PRESETS[name] | changed))
+    return TrainConfig(**(PRESETS[name] | {"architecture": architecture, "preset": name} | changed))
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Settings from texts such as `epochs=3` or `model.block2_features=384`, for flags and files.
+
+    Values of a setting take its type; values of a model's or an augmentation's field are JSON where they can
+    be read as JSON, else text (`model.block3_features=[384,256,256]`).
+
+    Raises:
+        ValueError: No `=`, an unknown setting, or a value of another type.
+    """
+    types = {f.name: f.type for f in dataclasses.fields(TrainConfig)}
+    found: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        prefix, dot, inner = name.partition(".")
+        if not equals:
+            raise ValueError(
+                f"--set={text} must read NAME=VALUE, such as model.block2_features=384"
+            )
+        if dot and prefix in NESTED:
+            found.setdefault(NESTED[prefix], {})[inner] = _json_or_text(value)
+        elif dot or name not in types or name in NESTED.values():
+            known = ", ".join([n for n in types if n not in NESTED.values()])
+            raise ValueError(
+                f"--set={text}: {name!r} is no setting; use {known}, model.FIELD or augment.FIELD"
+            )
+        else:
+            found[name] = _typed(name, types[name], value)
+    return found
+
+
+def _typed(name: str, kind: Any, text: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{name} is {text!r}; it must be {_KINDS[kind]}") from None
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -13,15 +13,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from stfer.data.examples import Examples
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
-from stfer.training.config import TrainConfig
-from stfer.training.engine import Call, Clips, Engine
-from stfer.training.step import Moments, Totals, TrainState
+from stfer.training.engine import Call, Engine
+from stfer.training.step import FoldConstants, Learner, Moments, Totals, TrainState
 
 PARALLEL = ("auto", "folds", "batch", "none")
 AXIS = "batch"
@@ -48,16 +47,11 @@ def resolve(parallel: str, many_folds: bool, devices: int | None = None) -> str:
 
 
 def make_engine(
-    parallel: str,
-    model: nn.Module,
-    config: TrainConfig,
-    clips: Clips,
-    shape: Shape,
-    resident: bool | None = None,
+    parallel: str, learner: Learner, examples: Examples, shape: Shape, resident: bool = True
 ) -> Engine:
     """Build the engine that `parallel` ("folds", "batch" or "none") names; see `Engine` for the rest."""
     kinds = {"none": Engine, "folds": FoldsEngine, "batch": BatchEngine}
-    return kinds[parallel](model, config, clips, shape, resident)
+    return kinds[parallel](learner, examples, shape, resident)
 
 
 class _MappedEngine(Engine):
@@ -65,11 +59,10 @@ class _MappedEngine(Engine):
 
     def __init__(
         self,
-        model: nn.Module,
-        config: TrainConfig,
-        clips: Clips,
+        learner: Learner,
+        examples: Examples,
         shape: Shape,
-        resident: bool | None = None,
+        resident: bool = True,
         steps_per_call: int | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
@@ -77,55 +70,71 @@ class _MappedEngine(Engine):
         mesh = Mesh(np.array(self._devices), (AXIS,))
         self._split = NamedSharding(mesh, PartitionSpec(AXIS))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
-        super().__init__(model, config, clips, shape, resident, steps_per_call)
+        super().__init__(learner, examples, shape, resident, steps_per_call)
+
+    def _compile(self) -> None:
+        super()._compile()
+        if not self.pads:
+            raise ValueError(
+                f"the architecture {self.config.architecture} cannot be trained on several devices at once: its call "
+                "lacks the argument mask, without which padding would enter its batch statistics; add mask=None and "
+                "give it to stfer.models.layers.normalization.BatchNorm, or train with --parallel=none"
+            )
 
     def _map(
         self, function: Callable, state_axis: int | None, arguments: int, **options
     ) -> Callable:
-        """`jax.pmap` of `function(state, pool, labels, *arguments)`.
+        """`jax.pmap` of `function(state, pool, *arguments)`.
 
         A resident pool is placed on every device once and passed with `in_axes=None`, which leaves it
         where it is; a streamed one is each device's own.
         """
-        pool_axis = None if self.resident else 0
         return jax.pmap(
             function,
             axis_name=AXIS,
-            in_axes=(state_axis, pool_axis, pool_axis) + (0,) * arguments,
+            in_axes=(state_axis, None if self.resident else 0) + (0,) * arguments,
             devices=self._devices,
             **options,
         )
 
     def _stage(self, calls: list[Call]) -> tuple:
-        """Place one call a device: the arguments of training, and of scoring each held-out part."""
-
-        def placed(rows: list[np.ndarray], *others: list[np.ndarray]) -> tuple[Array, ...]:
-            return (*self._placed_pool(rows), *map(self._place, others))
-
+        """Place one call a device: the arguments of training, and of scoring each part of what is watched."""
         training = None
         if any(call.active.any() for call in calls):
-            fields = ("indices", "mask", "active")
-            training = placed(*([getattr(call, field) for call in calls] for field in fields))
-        scoring = [
-            placed(
-                [call.heldout[part] for call in calls], [call.heldout_mask[part] for call in calls]
+            rows = [call.indices for call in calls]
+            fields = ([call.mask for call in calls], [call.active for call in calls])
+            fold = FoldConstants(
+                *(self._place(list(part)) for part in zip(*(c.fold for c in calls), strict=True))
             )
-            for part in range(len(calls[0].heldout))
-            if any(call.heldout_mask[part].any() for call in calls)
-        ]
-        return training, scoring
+            training = (
+                *self._placed_pool(rows),
+                self._place(rows),
+                *map(self._place, fields),
+                fold,
+            )
+        watched = zip(*(call.watched for call in calls), strict=True)
+        return training, [self._staged_scoring(parts) for parts in watched]
 
-    def _placed_pool(self, rows: list[np.ndarray]) -> tuple[Array, Array, Array]:
-        """Pool, labels and places in it, for each device's rows."""
+    def _staged_scoring(self, parts: tuple[tuple[np.ndarray, np.ndarray], ...]) -> list[tuple]:
+        """The arguments of scoring, part by part; `parts` holds rows and masks [parts, rows] a device."""
+        staged = []
+        for number in range(len(parts[0][0])):
+            rows, masks = [p[0][number] for p in parts], [p[1][number] for p in parts]
+            if any(mask.any() for mask in masks):
+                staged.append((*self._placed_pool(rows), self._place(masks)))
+        return staged
+
+    def _placed_pool(self, rows: list[np.ndarray]) -> tuple[Any, Array]:
+        """The pool, and places in it, for each device's rows."""
         if self.resident:
-            return (*self._resident_pool(), self._place(rows))
+            return self._resident_pool(), self._place(rows)
         mine = [device.process_index == jax.process_index() for device in self._devices]
         gathered = [
-            self._gathered(part) if own else (None,) * 3
-            for part, own in zip(rows, mine, strict=True)
+            self._gathered(part) if own else None for part, own in zip(rows, mine, strict=True)
         ]
-        pools, labels, places = map(list, zip(*gathered, strict=True))
-        return self._place(pools), self._place(labels), self._place(places)
+        names = next(found for found in gathered if found)[0]
+        pool = {name: self._place([g and g[0][name] for g in gathered]) for name in names}
+        return pool, self._place([g and g[1] for g in gathered])
 
     def _place(self, parts: list[np.ndarray | None]) -> Array:
         """One part a device; those of other processes' devices may be None."""
@@ -134,12 +143,9 @@ class _MappedEngine(Engine):
             (len(parts), *like.shape), self._split, lambda index: parts[index[0].start or 0][None]
         )
 
-    def _resident_pool(self) -> tuple[Array, Array]:
+    def _resident_pool(self) -> dict[str, Array]:
         if self._pool is None:
-            every_row = np.arange(len(self.clips.labels))
-            self._pool = jax.device_put(
-                (self.clips.gather(every_row), self.clips.labels), self._everywhere
-            )
+            self._pool = jax.device_put(self._every_example(), self._everywhere)
         return self._pool
 
 
@@ -148,21 +154,19 @@ class FoldsEngine(_MappedEngine):
 
     def _compile(self) -> None:
         super()._compile()
-        model, optimizer = self._model, self._optimizer
+        learner = self.learner
         self.lanes = len(self._devices)
-        self._init = jax.pmap(
-            functools.partial(steps_lib.init_state, model, optimizer, self.clips.shape),
-            axis_name=AXIS,
-            devices=self._devices,
-        )
-        steps = functools.partial(steps_lib.train_steps, model, optimizer)
-        self._train = self._map(steps, 0, 3, donate_argnums=0)
         mapped = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices)
+        self._init = mapped(
+            functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
+        )
+        steps = functools.partial(steps_lib.train_steps, learner)
+        self._train = self._map(steps, 0, 5, donate_argnums=0)
         self._no_moments = mapped(steps_lib.no_moments)
         self._use_moments = mapped(steps_lib.use_moments, donate_argnums=0)
-        add = functools.partial(steps_lib.add_moments, model)
-        self._add_moments = self._map(add, 0, 3, donate_argnums=0)
-        self._score = self._map(functools.partial(steps_lib.score, model), 0, 2)
+        add = functools.partial(steps_lib.add_moments, learner)
+        self._add_moments = self._map(add, 0, 5, donate_argnums=0)
+        self._score = self._map(functools.partial(steps_lib.score, learner), 0, 2)
 
     def init(self, keys: list[Array]) -> TrainState:
         """Fresh states, stacked over the lanes; at most one key a lane."""
@@ -175,13 +179,13 @@ class FoldsEngine(_MappedEngine):
             calls[0],
             mask=np.zeros_like(calls[0].mask),
             active=np.zeros_like(calls[0].active),
-            heldout_mask=np.zeros_like(calls[0].heldout_mask),
+            watched=tuple((rows, np.zeros_like(mask)) for rows, mask in calls[0].watched),
         )
         return len(calls), self._stage(calls + [idle] * (self.lanes - len(calls)))
 
     def train(
         self, state: TrainState, staged: tuple
-    ) -> tuple[TrainState, list[tuple[Totals, Totals]]]:
+    ) -> tuple[TrainState, list[tuple[Totals, ...]]]:
         """See `Engine.train`."""
         count, placed = staged
         state, [found] = super().train(state, placed)
@@ -225,41 +229,40 @@ class BatchEngine(_MappedEngine):
 
     def _compile(self) -> None:
         super()._compile()
-        fields = type(self._model).__dataclass_fields__
-        if "axis_name" not in fields or not steps_lib.takes_mask(self._model):
+        learner = self.learner
+        if "axis_name" not in type(learner.module).__dataclass_fields__:
             raise ValueError(
                 f"the architecture {self.config.architecture} cannot split a batch over devices: it lacks "
-                "the field axis_name or the argument mask; train it with --parallel=folds or none"
+                "the field axis_name; train it with --parallel=folds or none"
             )
-        model, optimizer = self._model, self._optimizer
         self._init = jax.jit(
-            functools.partial(steps_lib.init_state, model, optimizer, self.clips.shape),
+            functools.partial(steps_lib.init_state, learner, self.examples.empty(1)),
             out_shardings=self._everywhere,
         )
-        split = model.clone(axis_name=AXIS)
-        steps = functools.partial(steps_lib.train_steps, split, optimizer, axis_name=AXIS)
-        self._train = self._map(steps, None, 3, out_axes=None, donate_argnums=0)
+        split = dataclasses.replace(learner, module=learner.module.clone(axis_name=AXIS))
+        steps = functools.partial(steps_lib.train_steps, split, axis_name=AXIS)
+        self._train = self._map(steps, None, 5, out_axes=None, donate_argnums=0)
         add = functools.partial(steps_lib.add_moments, split, axis_name=AXIS)
-        self._add_moments = self._map(add, None, 3, out_axes=None, donate_argnums=0)
+        self._add_moments = self._map(add, None, 5, out_axes=None, donate_argnums=0)
         self._score = self._map(self._score_all, None, 2, out_axes=None)
 
     def _score_all(self, *arguments: Any) -> Totals:
-        return lax.psum(steps_lib.score(self._model, *arguments), AXIS)
+        return lax.psum(steps_lib.score(self.learner, *arguments), AXIS)
 
     def stage(self, calls: list[Call]) -> tuple:
         """See `Engine.stage`: the call's rows are dealt out to the devices, padded to equal shares."""
         (call,) = calls
-        shares = zip(
-            self._shares(call.indices),
-            self._shares(call.mask, padding=0),
-            self._shares(call.heldout),
-            self._shares(call.heldout_mask, padding=0),
-            strict=True,
-        )
+        rows, masks = self._shares(call.indices), self._shares(call.mask, padding=0)
+        watched = [
+            list(zip(self._shares(rows), self._shares(mask, padding=0), strict=True))
+            for rows, mask in call.watched
+        ]
         return self._stage(
             [
-                Call(rows, mask, call.active, held, held_mask)
-                for rows, mask, held, held_mask in shares
+                dataclasses.replace(
+                    call, indices=rows[i], mask=masks[i], watched=tuple(part[i] for part in watched)
+                )
+                for i in range(len(self._devices))
             ]
         )
 

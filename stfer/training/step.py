@@ -6,8 +6,8 @@ compiled program serves folds of every size. Steps without any row are skipped.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -17,7 +17,73 @@ import optax
 from flax import linen as nn
 from jax import Array, lax
 
+from stfer import models
+from stfer.models.apply import Batch, apply, scale_frames, scaled  # noqa: F401
+from stfer.models.fields import parse_fields
+from stfer.training import augment, optimizers
 from stfer.training.config import TrainConfig
+from stfer.training.task import Task, make_task
+
+Paths = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained, and how: all that is static in a step.
+
+    Attributes:
+        module: A module as `stfer.models.create_model` returns it.
+        config: The settings.
+        task: What is learned.
+        inputs: Names of what the module is called with, in its order.
+        trains: Whether the parameter at a path such as `head/dense1/kernel` is trained; None for all.
+            Batch statistics at other paths stay as they are, too.
+    """
+
+    module: nn.Module
+    config: TrainConfig
+    task: Task
+    inputs: tuple[str, ...] = ("frames",)
+    trains: Paths | None = None
+
+    @functools.cached_property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimiser, without its learning rate."""
+        return optimizers.make_optimizer(self.config)
+
+    @functools.cached_property
+    def augmentation(self) -> augment.Augmentation | None:
+        """How training examples are changed, or None."""
+        return augment.make_augmentation(self.config.augment, self.config.augmentation)
+
+
+def make_learner(config: TrainConfig, num_classes: int, trains: Paths | None = None) -> Learner:
+    """The learner of the settings' architecture and task.
+
+    Raises:
+        ValueError: The architecture, one of its fields, or another name of the settings is unknown.
+    """
+    entry = models.registration(config.architecture)
+    dtype = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
+    module = models.create_model(
+        config.architecture, num_classes, dtype, **parse_fields(config.architecture, config.model)
+    )
+    task = make_task(config.task or entry.task, config)
+    learner = Learner(module, config, task, entry.inputs, trains)
+    _ = learner.optimizer, learner.augmentation, optimizers.SCHEDULES.find(config.schedule)
+    return learner
+
+
+class FoldConstants(NamedTuple):
+    """What a step has to know of its fold.
+
+    Attributes:
+        code: uint32 []: the number of the fold's name (`batches.fold_code`), for its random keys.
+        steps: int32 []: steps an epoch.
+    """
+
+    code: Array
+    steps: Array
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -27,7 +93,7 @@ class TrainState(flax.struct.PyTreeNode):
         step: int32 []: steps taken so far.
         params: The model's trainable parameters, float32.
         batch_stats: Running mean and variance of every batch normalisation, float32.
-        opt_state: Adam's moments.
+        opt_state: The optimiser's, such as Adam's moments.
     """
 
     step: Array
@@ -48,78 +114,80 @@ class Totals(NamedTuple):
         return Totals(*(jnp.zeros((), jnp.float32) for _ in Totals._fields))
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam with the settings' learning rate and epsilon (Kingma & Ba 2015)."""
-    return optax.adam(config.learning_rate, eps=config.adam_epsilon)
-
-
-def init_state(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    clip_shape: tuple[int, ...],
-    key: Array,
-) -> TrainState:
+def init_state(learner: Learner, example: Batch, key: Array) -> TrainState:
     """Return a freshly initialised state.
 
     Args:
-        model: Called as `model.apply(variables, clips, train=...)`.
-        optimizer: An optax transformation.
-        clip_shape: `(time, height, width, channel)` of one clip.
+        learner: What is trained.
+        example: A batch of one example, as of a set (frames uint8), whose values do not matter.
         key: The random key of the initial parameters.
     """
-    variables = model.init(key, jnp.zeros((1, *clip_shape), jnp.float32))
+    inputs = [scaled(example)[name] for name in learner.inputs]
+    variables = learner.module.init({"params": key, "dropout": key}, *inputs)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        opt_state=learner.optimizer.init(params),
     )
 
 
-def scale_frames(frames: Array) -> Array:
-    """uint8 frames in 0..255 to float32 in [0, 1]."""
-    return frames.astype(jnp.float32) / 255.0
+def step_key(config: TrainConfig, fold: FoldConstants, step: Array) -> Array:
+    """The one random key of a step; nothing about it is saved, and a resumed run comes by the same."""
+    return jax.random.fold_in(
+        jax.random.fold_in(jax.random.key(config.seed), fold.code), step.astype(jnp.uint32)
+    )
 
 
-def takes_mask(model: nn.Module) -> bool:
-    """Whether the model's call has a `mask` argument (ours have; one from outside may not)."""
-    return "mask" in inspect.signature(type(model).__call__).parameters
+def _augmented(learner: Learner, batch: Batch, rows: Array, key: Array) -> Batch:
+    """The batch with each example changed by a key of its own: of the step and of its row in the set."""
+    batch = scaled(batch)
+    if learner.augmentation is None:
+        return batch
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(rows.astype(jnp.uint32))
+    return jax.vmap(learner.augmentation)(batch, keys)
 
 
 def _training_pass(
-    model: nn.Module, params: Any, batch_stats: Any, clips: Array, mask: Array
-) -> tuple[Array, Any]:
-    """Logits of uint8 clips with the statistics of their rows of data, and the running statistics after them."""
-    options = {"mask": mask} if takes_mask(model) else {}
-    (logits, _), updates = model.apply(
-        {"params": params, "batch_stats": batch_stats},
-        scale_frames(clips),
-        train=True,
-        mutable=["batch_stats"],
-        **options,
-    )
-    return logits, updates.get("batch_stats", {})
+    learner: Learner,
+    params: Any,
+    batch_stats: Any,
+    batch: Batch,
+    mask: Array,
+    key: Array,
+    axis_name: str | None,
+) -> tuple[Any, Any]:
+    """Outputs with the statistics of the batch's rows of data, and the running statistics after them."""
+    if axis_name:  # Each device draws for its own rows.
+        key = jax.random.fold_in(key, lax.axis_index(axis_name))
+    rngs = {"dropout": jax.random.fold_in(key, 1), "params": jax.random.fold_in(key, 2)}
+    variables = {"params": params, "batch_stats": batch_stats}
+    (outputs, _), updates = apply(
+        learner.module, learner.inputs, variables, batch,
+        train=True, mask=mask, rngs=rngs, mutable=["batch_stats"],
+    )  # fmt: skip
+    return outputs, updates.get("batch_stats", {})
 
 
 def train_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    learner: Learner,
     state: TrainState,
-    clips: Array,
-    labels: Array,
+    batch: Batch,
+    rows: Array,
     mask: Array,
+    fold: FoldConstants,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Totals]:
-    """One step of Adam on the mean cross-entropy of the rows whose mask is 1.
+    """One step of the optimiser on the mean loss of the rows whose mask is 1.
 
     Args:
-        model: Called with `train=True` (and `mask=` where it has that argument).
-        optimizer: The transformation that `state.opt_state` belongs to.
+        learner: What is trained, and how.
         state: The state before the step.
-        clips: uint8 [batch, time, height, width, channel].
-        labels: int32 [batch].
+        batch: Examples as of the set: `frames` uint8 [batch, time, height, width, channel], `label` int32 [batch], ...
+        rows: int32 [batch], their places in the set, for the random keys.
         mask: float32 [batch], 1 for a row of data, 0 for padding; at least one 1 over all devices.
+        fold: What belongs to the fold.
         axis_name: The pmap axis that the batch is split over, if it is.
 
     Returns:
@@ -130,35 +198,54 @@ def train_step(
         return lax.psum(x, axis_name) if axis_name else x
 
     count = all_devices(mask.sum())
+    key = step_key(learner.config, fold, state.step)
+    batch = _augmented(learner, batch, rows, jax.random.fold_in(key, 0))
 
     def mean_loss(params):
-        logits, batch_stats = _training_pass(model, params, state.batch_stats, clips, mask)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels) * mask
-        return losses.sum() / count, (logits, batch_stats)
+        outputs, batch_stats = _training_pass(
+            learner, params, state.batch_stats, batch, mask, key, axis_name
+        )
+        losses = learner.task.loss(outputs, batch) * mask
+        return losses.sum() / count, (outputs, batch_stats)
 
-    (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    grads = all_devices(grads)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    correct = ((logits.argmax(-1) == labels) * mask).sum()
+    (loss, (outputs, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+        state.params
+    )
+    grads = _kept(learner.trains, all_devices(grads), jax.tree.map(jnp.zeros_like, grads))
+    updates, opt_state = learner.optimizer.update(grads, state.opt_state, state.params)
+    rate = optimizers.learning_rate(learner.config, state.step, fold.steps)
+    params = optax.apply_updates(state.params, jax.tree.map(lambda u: -rate * u, updates))
+    correct = (learner.task.correct(outputs, batch) * mask).sum()
     totals = Totals(all_devices(loss) * count, all_devices(correct), count)
     new_state = TrainState(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        params=_kept(learner.trains, params, state.params),
+        batch_stats=_kept(learner.trains, batch_stats, state.batch_stats),
         opt_state=opt_state,
     )
     return new_state, totals
 
 
+def _kept(trains: Paths | None, new: Any, old: Any) -> Any:
+    """`new` at the paths that are trained, `old` elsewhere."""
+    if trains is None:
+        return new
+
+    def choose(path, a, b):
+        return a if trains(jax.tree_util.keystr(path, simple=True, separator="/")) else b
+
+    return jax.tree_util.tree_map_with_path(choose, new, old)
+
+
 def train_steps(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    learner: Learner,
     state: TrainState,
-    pool: Array,
-    labels: Array,
+    pool: Batch,
     indices: Array,
+    rows: Array,
     mask: Array,
     active: Array,
+    fold: FoldConstants,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Totals]:
     """Several steps in one program, each batch gathered from a pool on the device.
@@ -167,24 +254,29 @@ def train_steps(
     loop's body many times slower than outside.
 
     Args:
-        model: See `train_step`.
-        optimizer: See `train_step`.
+        learner: See `train_step`.
         state: The state before the first step.
-        pool: uint8 [clips, time, height, width, channel].
-        labels: int32 [clips].
-        indices: int32 [steps, batch], rows of the pool.
+        pool: Examples [clips, ...]; see `train_step`.
+        indices: int32 [steps, batch], places in the pool.
+        rows: int32 [steps, batch], their places in the set.
         mask: float32 [steps, batch].
         active: bool [steps], the same on all devices: False skips a step and leaves the state as it is.
+        fold: See `train_step`.
         axis_name: See `train_step`.
 
     Returns:
         The state after the last step, and each step's totals, float32 [steps].
     """
 
-    def take(state, rows, row_mask):
-        return train_step(model, optimizer, state, pool[rows], labels[rows], row_mask, axis_name)
+    def take(state, indices, rows, mask):
+        return train_step(learner, state, gathered(pool, indices), rows, mask, fold, axis_name)
 
-    return _over_steps(take, Totals.zero(), state, indices, mask, active)
+    return _over_steps(take, Totals.zero(), state, (indices, rows, mask), active)
+
+
+def gathered(pool: Batch, indices: Array) -> Batch:
+    """The pool's examples at some places."""
+    return {name: array[indices] for name, array in pool.items()}
 
 
 class Moments(NamedTuple):
@@ -219,35 +311,38 @@ def no_moments(state: TrainState) -> Moments:
 
 
 def add_moments(
-    model: nn.Module,
+    learner: Learner,
     carry: tuple[TrainState, Moments],
-    pool: Array,
-    labels: Array,
+    pool: Batch,
     indices: Array,
+    rows: Array,
     mask: Array,
     active: Array,
+    fold: FoldConstants,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Moments]:
-    """Add the moments of batches that pass through the model as in training; the state stays as it is.
+    """Add the moments of batches that pass through the model as in training, without augmentation.
 
     Args:
-        model: See `train_step`.
-        carry: The state, whose weights are used, and the moments so far.
+        learner: See `train_step`.
+        carry: The state, whose weights are used and which stays as it is, and the moments so far.
         pool: See `train_steps`, as are the rest.
-        labels: Not used.
         indices: int32 [steps, batch].
+        rows: int32 [steps, batch].
         mask: float32 [steps, batch].
         active: bool [steps].
+        fold: See `train_step`.
         axis_name: See `train_step`.
     """
-    del labels
     state, moments = carry
 
-    def take(moments, rows, row_mask):
+    def take(moments, indices, rows, mask):
         # From weight 0, the running statistics after one batch are that batch's.
         fresh = jax.tree.map(jnp.zeros_like, state.batch_stats)
-        _, batch_stats = _training_pass(model, state.params, fresh, pool[rows], row_mask)
-        count = row_mask.sum()
+        key = jax.random.fold_in(step_key(learner.config, fold, state.step), rows[0])
+        batch = scaled(gathered(pool, indices))
+        _, batch_stats = _training_pass(learner, state.params, fresh, batch, mask, key, axis_name)
+        count = mask.sum()
         count = lax.psum(count, axis_name) if axis_name else count
         found = counted_statistics(batch_stats)
         mean = {path: part["mean"] for path, part in found.items()}
@@ -256,7 +351,7 @@ def add_moments(
         new = Moments(add(moments.mean, mean), add(moments.square, square), moments.count + count)
         return new, None
 
-    return state, _over_steps(take, None, moments, indices, mask, active)[0]
+    return state, _over_steps(take, None, moments, (indices, rows, mask), active)[0]
 
 
 def use_moments(state: TrainState, moments: Moments) -> TrainState:
@@ -279,46 +374,42 @@ def use_moments(state: TrainState, moments: Moments) -> TrainState:
 
 
 def _over_steps(
-    take: Callable, nothing: Any, state: Any, indices: Array, mask: Array, active: Array
+    take: Callable, nothing: Any, state: Any, steps: tuple[Array, ...], active: Array
 ) -> tuple[Any, Any]:
-    """`take(state, rows, mask) -> (state, output)` step after step; `nothing` is an inactive step's output."""
+    """`take(state, *step) -> (state, output)` step after step; `nothing` is an inactive step's output."""
 
     def one(state, step):
-        rows, row_mask, is_active = step
-        return lax.cond(is_active, lambda s: take(s, rows, row_mask), lambda s: (s, nothing), state)
+        *arguments, is_active = step
+        return lax.cond(is_active, lambda s: take(s, *arguments), lambda s: (s, nothing), state)
 
-    if len(indices) > 1:
-        return lax.scan(one, state, (indices, mask, active))
-    taken = take(state, indices[0], mask[0])
+    if len(active) > 1:
+        return lax.scan(one, state, (*steps, active))
+    taken = take(state, *(array[0] for array in steps))
     new, output = jax.tree.map(
         lambda new, old: jnp.where(active[0], new, old), taken, (state, nothing)
     )
     return new, jax.tree.map(lambda leaf: leaf[None], output)
 
 
-def classify(model: nn.Module, state: TrainState, clips: Array) -> Array:
-    """Class probabilities of clips with the running batch statistics: float32 [batch, classes]."""
-    return jax.nn.softmax(_eval_logits(model, state, clips))
+def classify(learner: Learner, state: TrainState, batch: Batch) -> Array:
+    """Class probabilities of examples with the running batch statistics: float32 [batch, classes]."""
+    return learner.task.probabilities(_outputs(learner, state, scaled(batch)))
 
 
-def score(
-    model: nn.Module, state: TrainState, pool: Array, labels: Array, indices: Array, mask: Array
-) -> Totals:
-    """`evaluate` on rows of a pool: indices int32 [rows], mask float32 [rows]."""
-    return evaluate(model, state, pool[indices], labels[indices], mask)
+def score(learner: Learner, state: TrainState, pool: Batch, indices: Array, mask: Array) -> Totals:
+    """`evaluate` on examples of a pool: indices int32 [rows], mask float32 [rows]."""
+    return evaluate(learner, state, gathered(pool, indices), mask)
 
 
-def evaluate(
-    model: nn.Module, state: TrainState, clips: Array, labels: Array, mask: Array
-) -> Totals:
+def evaluate(learner: Learner, state: TrainState, batch: Batch, mask: Array) -> Totals:
     """Totals of loss and correct answers over the rows whose mask is 1, with the running batch statistics."""
-    logits = _eval_logits(model, state, clips)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    correct = logits.argmax(-1) == labels
+    batch = scaled(batch)
+    outputs = _outputs(learner, state, batch)
+    losses = learner.task.loss(outputs, batch)
+    correct = learner.task.correct(outputs, batch)
     return Totals((losses * mask).sum(), (correct * mask).sum(), mask.sum())
 
 
-def _eval_logits(model: nn.Module, state: TrainState, clips: Array) -> Array:
+def _outputs(learner: Learner, state: TrainState, batch: Batch) -> Any:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits, _ = model.apply(variables, scale_frames(clips), train=False)
-    return logits
+    return apply(learner.module, learner.inputs, variables, batch)[0]

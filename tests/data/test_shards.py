@@ -9,7 +9,8 @@ import pytest
 
 from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, Dropped
 from stfer.data.shards import ShardWriter, load_data, load_shards, write_shards
-from stfer.data.shards.format import content_checksum
+from stfer.data.shards.format import header_checksum
+from stfer.storage.locks import LockedError
 
 SIZE = 9
 
@@ -61,7 +62,7 @@ def test_files_are_plain_csv_json_and_npy(folder):
     assert pixels.shape == (15 + 16 + 17 + 18, SIZE, SIZE, 3)
     np.testing.assert_array_equal(pixels[15:31], frames(1, 16))
     header = json.loads((folder / "header.json").read_text())
-    assert header["format"] == 1
+    assert header["format"] == 2
     assert header["counts"] == {"sequences": 4, "subjects": 2, "frames": 66, "dropped": 0}
     assert header["versions"]["numpy"] == np.__version__
     assert os.listdir(folder.parent) == ["a"]
@@ -86,7 +87,7 @@ def test_a_killed_writer_goes_on_and_gives_the_same_bytes(tmp_path, folder):
         writer.drop(Dropped("x", "p", "fear", "no face"))
         writer.add(*sequences()[1])
         journal = writer.staging / "journal.jsonl"
-        with pytest.raises(BlockingIOError, match="another process is writing"):
+        with pytest.raises(LockedError, match="another process is writing"):
             ShardWriter(tmp_path / "b", **options())
     assert not (tmp_path / "b").exists()
     with pytest.raises(FileNotFoundError):
@@ -194,8 +195,7 @@ def rewrite_header(folder, consistent: bool = True, **changes):
     """Change fields as an attacker would: with a checksum that fits."""
     header = json.loads((folder / "header.json").read_text()) | changes
     if consistent:
-        fields = (header[key] for key in ("files", "classes", "size", "crop"))
-        header["checksum"] = content_checksum(*fields)
+        header["checksum"] = header_checksum(header)
     (folder / "header.json").write_text(json.dumps(header))
 
 
@@ -205,13 +205,26 @@ SHA = "0" * 64
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"format": 2}, "shard format 2, this stfer reads up to 1: upgrade stfer"),
+        ({"format": 3}, "shard format 3, this stfer reads up to 2: upgrade stfer"),
         ({"format": "1"}, "'format' is missing"),
         ({"format": 0}, "formats count from 1"),
         ({"size": 0}, "'size' is 0"),
         ({"size": 10**9}, "'size' is 1000000000"),
         ({"size": 10}, "not uint8"),
         ({"size": True}, "'size' is missing or no int"),
+        ({"streams": []}, "'streams' is missing or no dict"),
+        ({"streams": {"../x": {"dtype": "int8", "shape": []}}}, "no stream's name"),
+        ({"streams": {"frames": {"dtype": "int8", "shape": []}}}, "no stream's name"),
+        ({"streams": {"a": 3}}, "'a' must have a dtype and a shape"),
+        ({"streams": {"a": {"dtype": "object", "shape": []}}}, "has the type 'object'"),
+        ({"streams": {"a": {"dtype": None, "shape": []}}}, "has the type None"),
+        ({"streams": {"a": {"dtype": "int8", "shape": [0]}}}, "lengths are whole and above 0"),
+        ({"streams": {"a": {"dtype": "int8", "shape": [10**9] * 8}}}, "too large"),
+        ({"streams": {"a": {"dtype": "int8", "shape": []}}}, "lists no a-00000.npy"),
+        ({"frame_rate": 0}, "frame rate 0"),
+        ({"frame_rate": float("nan")}, "frame rate nan"),
+        ({"frame_rate": 10**400}, "frame rate 1000"),
+        ({"frame_rate": "25"}, "frame rate 25"),
         ({"classes": []}, "'classes'"),
         ({"classes": ["anger", "anger"]}, "'classes'"),
         ({"classes": ["anger"]}, "not one of the header's classes"),

@@ -101,7 +101,7 @@ def test_numbers_out_of_range_are_named(tmp_path, arguments, words):
 
 def test_a_folder_in_use_is_not_touched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is in use"):
+    with pytest.raises(FileExistsError, match="exists already"):
         generate(tmp_path, subjects=1, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -9,9 +9,9 @@ from stfer import models
 class Poisoned(tiny.Tiny):
     """See the module's head."""
 
-    def __call__(self, clips, train=False, mask=None):
+    def __call__(self, clips, *, train=False, mask=None):
         """As `Tiny`."""
-        logits, out = super().__call__(clips, train, mask)
+        logits, out = super().__call__(clips, train=train, mask=mask)
         mark = jnp.array([7, 77, 177]) / 255.0
         bad = (abs(clips[:, -1, 0, 0] - mark[None]) < 1e-4).all(-1)
         return jnp.where(train & bad[:, None], jnp.nan, logits), out

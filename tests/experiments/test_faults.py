@@ -18,8 +18,9 @@ from fork_server import ForkServer
 
 import tiny
 from experiments import _crossval
-from stfer.evaluation.results import RunFolder
-from stfer.training.checkpoints import CheckpointError, FoldCheckpoints, load_weights
+from stfer.evaluation.run_folder import RunFolder
+from stfer.storage.weights import CheckpointError, load_weights
+from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
 
 NOBODY = 65534
@@ -197,8 +198,8 @@ def test_a_hostile_subject_name_stays_in_the_run_folder(tmp_path, name):
 def test_states_that_are_not_finite_are_not_saved(tmp_path):
     saved = FoldCheckpoints(tmp_path / "fold", {"a": 1})
     good = {"params": np.arange(3.0)}
-    saved.save(good, {"epoch": 1})
-    saved.save({"params": np.array([1.0, np.nan, 2.0])}, {"epoch": 2})
+    assert saved.save(good, {"epoch": 1})
+    assert not saved.save({"params": np.array([1.0, np.nan, 2.0])}, {"epoch": 2})
     _, progress = saved.restore(good)
     assert progress == {"epoch": 1}
 

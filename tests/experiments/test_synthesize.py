@@ -29,7 +29,7 @@ def run(*arguments, cwd):
         (("--out=x", "--subjects=0"), "subjects"),
         (("--out=x", "--seed=-1"), "seed"),
         (("--out=x", "--colour=red"), "colour"),
-        (("--out=taken",), "taken: is in use"),
+        (("--out=taken",), "taken exists already"),
         (("--contact_sheet=sheet.gif",), ".jpg or .png"),
         (("--contact_sheet=nowhere/sheet.jpg",), "no folder nowhere"),
     ],

@@ -2,15 +2,15 @@
 
 import pytest
 
-from stfer.data.clips import rule_for
+from stfer.data.clips import ClipRule, last_frames, sliding
 from stfer.inference.windows import CLASSIFIED, GAP, SKIPPED, WAITING, History, window
 
-LATE = rule_for("late_fusion", 2)
+LATE = ClipRule((-15, -1))
 
 
-def play(sliding, frames, missing=(), start=100):
+def play(window_, frames, missing=(), start=100):
     """The status and the clip's frame numbers at each frame."""
-    history = History(sliding)
+    history = History(window_)
     out = []
     for frame in range(start, start + frames):
         status, places = history.add(frame, None if frame in missing else f"item {frame}")
@@ -52,10 +52,10 @@ def test_first_frame_as_reference():
 
 
 @pytest.mark.parametrize(
-    ("name", "frames"), [("single_frame", 1), ("conv3d", 5), ("early_fusion", 10)]
+    ("rule", "frames"), [(sliding(1), 1), (sliding(5), 5), (last_frames(10), 10)]
 )
-def test_consecutive_frames(name, frames):
-    found = play(window(rule_for(name, frames)), frames + 1)
+def test_consecutive_frames(rule, frames):
+    found = play(window(rule), frames + 1)
     assert found[frames - 1 :] == [
         (CLASSIFIED, list(range(100, 100 + frames))),
         (CLASSIFIED, list(range(101, 101 + frames))),
@@ -66,7 +66,7 @@ def test_consecutive_frames(name, frames):
 def test_a_frame_without_a_face_is_a_gap_in_every_clip_that_needs_it():
     found = play(window(LATE, pair_distance=2), 7, missing={103})
     assert [status for status, _ in found[2:]] == [CLASSIFIED, GAP, CLASSIFIED, GAP, CLASSIFIED]
-    consecutive = play(window(rule_for("conv3d", 5)), 12, missing={105})
+    consecutive = play(window(sliding(5)), 12, missing={105})
     assert [number for number, (status, _) in enumerate(consecutive) if status == GAP] == [
         5,
         6,
@@ -84,7 +84,7 @@ def test_history_holds_no_more_than_a_clip_reaches_back():
 
 
 def test_settings_that_make_no_sense():
-    consecutive = rule_for("conv3d", 5)
+    consecutive = sliding(5)
     with pytest.raises(ValueError, match="5 consecutive frames"):
         window(consecutive, pair_distance=3)
     with pytest.raises(ValueError, match="two distant frames"):

@@ -3,11 +3,10 @@
 import jax
 import numpy as np
 
-from stfer.data.clips import rule_for
 from stfer.data.faces import CropSettings
 from stfer.data.sequence import CLASSES
 from stfer.inference import TrainedModel, describe
-from stfer.models import create_model
+from stfer.models import create_model, registration
 
 TINY = {
     "block1_features": 6,
@@ -21,7 +20,7 @@ SIZE = 128
 def make_model(name="late_fusion", classes=6, seed=1, **crop):
     """A tiny model of which no weight is at its initial value."""
     module = create_model(name, classes, **TINY)
-    rule = rule_for(name, module.frames)
+    rule = registration(name).rules(module.frames)["frames"]
     clip = jax.ShapeDtypeStruct((1, module.frames, SIZE, SIZE, 3), np.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), clip)
     random = np.random.default_rng(seed)

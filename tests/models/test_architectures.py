@@ -1,4 +1,4 @@
-"""Every architecture: Table I's parameter counts, values against NumPy, types, gradients, sizes, the registry."""
+"""Every architecture: Table I's parameter counts, values against NumPy, types, gradients, sizes."""
 
 import flax.linen as nn
 import jax
@@ -8,7 +8,7 @@ import numpy_models
 import pytest
 from tiny_models import QUICK
 
-from stfer.models import ARCHITECTURES, create_model, register
+from stfer.models import create_model
 
 # Trainable parameters of the paper's Table I, with the number of classes it was computed for.
 TABLE_I = {
@@ -139,26 +139,3 @@ def test_initial_values_are_keras_s(architecture, tiny):
             np.testing.assert_allclose(leaf @ leaf.T, np.eye(len(leaf)), atol=1e-6)
         else:
             assert np.all(leaf == (1 if kind in ("scale", "var") else 0)), path
-
-
-def test_create_model_names_what_it_does_not_know():
-    with pytest.raises(ValueError, match="unknown architecture 'resnet'; known are single_frame"):
-        create_model("resnet")
-    with pytest.raises(ValueError, match=r"'rnn' has no field 'unit'; it has .*units"):
-        create_model("rnn", unit=3)
-
-
-def test_register_takes_an_outside_module_once(monkeypatch):
-    class Mine(nn.Module):
-        num_classes: int = 6
-        dtype: jnp.dtype = jnp.float32
-        frames = 3
-
-    monkeypatch.delitem(ARCHITECTURES, "mine", raising=False)
-    assert register("mine")(Mine) is Mine
-    try:
-        assert create_model("mine", num_classes=4).num_classes == 4
-        with pytest.raises(ValueError, match="'mine' is taken by Mine"):
-            register("mine")(Mine)
-    finally:
-        del ARCHITECTURES["mine"]

@@ -22,7 +22,7 @@ def test_shared_towers_equal_a_loop_over_towers(tiny, name):
     )
     variables = {"params": case.params["tower"], "batch_stats": case.batch_stats["tower"]}
     _, endpoints = case.apply(case.variables, case.clips)
-    alone_on = jax.jit(lambda frame: tower.apply(variables, frame, None, False))
+    alone_on = jax.jit(lambda frame: tower.apply(variables, frame, False, None))
     for time in range(model.frames):
         features, alone = alone_on(case.clips[:, time])
         np.testing.assert_allclose(endpoints["block3/flatten"][:, time], features, **CLOSE)

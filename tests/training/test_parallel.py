@@ -135,8 +135,8 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     class Poisoned(tiny.Tiny):
         """Not finite on clips whose first pixel is 7, 77, 177."""
 
-        def __call__(self, clips, train=False, mask=None):
-            logits, out = super().__call__(clips, train, mask)
+        def __call__(self, clips, *, train=False, mask=None):
+            logits, out = super().__call__(clips, train=train, mask=mask)
             mark = jax.numpy.array([7, 77, 177]) / 255.0
             bad = (abs(clips[:, 0, 0, 0] - mark[None]) < 1e-4).all(-1)
             return jax.numpy.where(bad[:, None], jax.numpy.nan, logits), out
@@ -238,9 +238,9 @@ def test_all_folds_and_groups_use_one_compiled_program(data, tmp_path):
     traces = []
 
     class Counting(tiny.Tiny):
-        def __call__(self, clips, train=False, mask=None):
+        def __call__(self, clips, *, train=False, mask=None):
             traces.append(clips.shape)
-            return super().__call__(clips, train, mask)
+            return super().__call__(clips, train=train, mask=mask)
 
     engine = build(parallel.FoldsEngine, data, model=Counting())
     counts = []
@@ -287,7 +287,7 @@ def test_a_model_without_an_axis_cannot_split_its_batch(data):
         frames: int = 2
 
         @nn.compact
-        def __call__(self, clips, train=False):
+        def __call__(self, clips, *, train=False):
             return nn.Dense(6)(clips.reshape(len(clips), -1)), {}
 
     with pytest.raises(ValueError, match="--parallel=folds or none"):

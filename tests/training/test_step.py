@@ -21,7 +21,7 @@ class Fixed(nn.Module):
     frames: int = 1
 
     @nn.compact
-    def __call__(self, clips, train=False):
+    def __call__(self, clips, *, train=False):
         """Row r of the table for a clip whose pixels are r."""
         table = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
         rows = jnp.round(clips[:, 0, 0, 0, 0] * 255).astype(int)

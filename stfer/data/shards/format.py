@@ -1,10 +1,13 @@
-"""The shard folder's format: what its header, its table and its frame files must look like.
+"""The shard folder's format: what its header, its table and its array files must look like.
 
 A folder holds `header.json`, `sequences.csv` (one row a sequence) and `frames-00000.npy`, ... (uint8
-[frames, size, size, 3], RGB, NumPy's own format without pickle, so that they memory-map). Everything in
-the folder is named in the header with its SHA-256. A folder can come from anywhere, so nothing in it is
-believed before it is checked: names are plain file names, files are regular files inside the folder,
-and shapes must agree with file sizes.
+[frames, size, size, 3], RGB, NumPy's own format without pickle, so that they memory-map). Further streams,
+such as landmarks, lie beside them row for row: `landmarks-00000.npy` has a row for each frame of
+`frames-00000.npy`; the header says what a row is. Everything in the folder is named in the header with its
+SHA-256. A folder can come from anywhere, so nothing in it is believed before it is checked: names are plain
+file names, files are regular files inside the folder, and shapes must agree with file sizes.
+
+Format 2 added streams and the frame rate; folders of format 1 have neither, and are still read.
 """
 
 import csv
@@ -14,13 +17,22 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-FORMAT = 1
+from stfer.data.shards.streams import (
+    FRAMES,
+    Stream,
+    check_frame_rate,
+    declared_streams,
+    stream_of,
+)
+
+FORMAT = 2
 HEADER = "header.json"
 TABLE = "sequences.csv"
 TABLE_COLUMNS = ("sequence", "subject", "label", "file", "offset", "frames")
@@ -34,6 +46,7 @@ _FIELDS = {
     "size": int,
     "classes": list,
     "crop": dict,
+    "streams": dict,
     "settings": dict,
     "versions": dict,
     "counts": dict,
@@ -54,10 +67,13 @@ class Row:
     frames: int
 
 
-def content_checksum(files: dict[str, str], classes: list[str], size: int, crop: dict) -> str:
-    """SHA-256 over what a model can see: frames, table, class order and crop settings."""
-    seen = {name: sha for name, sha in files.items() if name == TABLE or name.endswith(".npy")}
-    content = {"files": seen, "classes": list(classes), "size": size, "crop": crop}
+def header_checksum(header: Mapping[str, Any]) -> str:
+    """SHA-256 over what a model can see: frames, streams, table, class order and crop settings."""
+    files = header["files"].items()
+    seen = {name: sha for name, sha in files if name == TABLE or name.endswith(".npy")}
+    content = {"files": seen, **{field: header[field] for field in ("classes", "size", "crop")}}
+    if header["streams"]:  # A set without any has the checksum that it had in format 1.
+        content["streams"] = header["streams"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -89,8 +105,10 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} has shard format {header['format']}, this stfer reads up to {FORMAT}: upgrade stfer"
         )
-    if header["format"] != FORMAT:
+    if header["format"] < 1:
         raise ValueError(f"{path}: 'format' is {header['format']}, and formats count from 1")
+    if header["format"] == 1:
+        header |= {"streams": {}, "frame_rate": None}
     for field, kind in _FIELDS.items():
         if not isinstance(header.get(field), kind) or isinstance(header.get(field), bool):
             raise ValueError(f"{path} is damaged: {field!r} is missing or no {kind.__name__}")
@@ -105,6 +123,11 @@ def read_header(folder: Path) -> dict[str, Any]:
         or len(set(classes)) < len(classes)
     ):
         raise ValueError(f"{path}: 'classes' must be different names, not {str(classes)[:200]}")
+    try:
+        check_frame_rate(header.get("frame_rate"))
+        declared_streams(header["streams"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     _check_files(path, header)
     return header
 
@@ -117,8 +140,7 @@ def _check_files(path: Path, header: dict[str, Any]) -> None:
             raise ValueError(f"{path} is damaged: the checksum of {name} is no SHA-256")
     if TABLE not in header["files"]:
         raise ValueError(f"{path} is damaged: it lists no {TABLE}")
-    expected = content_checksum(header["files"], header["classes"], header["size"], header["crop"])
-    if header["checksum"] != expected:
+    if header["checksum"] != header_checksum(header):
         raise ValueError(f"{path} was changed: its fields no longer agree with its 'checksum'")
 
 
@@ -174,15 +196,20 @@ def _row(values: list[str], header: dict[str, Any], where: str) -> Row:
         raise ValueError(f"{where} is damaged: offset and frames must be whole numbers")
     if label not in header["classes"]:
         raise ValueError(f"{where}: {label[:100]!r} is not one of the header's classes")
-    if file not in header["files"] or not file.endswith(".npy"):
+    if not _is_frame_file(file, header):
         raise ValueError(f"{where}: {file[:100]!r} is no frame file of the header")
     if int(frames) == 0:
         raise ValueError(f"{where} is damaged: a sequence without frames")
     return Row(sequence, subject, label, file, int(offset), int(frames))
 
 
-def open_frames(folder: Path, name: str, size: int) -> np.ndarray:
-    """Memory-map one frame file, uint8 [frames, size, size, 3].
+def _is_frame_file(name: str, header: dict[str, Any]) -> bool:
+    plain = name in header["files"] and name.endswith(".npy")
+    return plain and stream_of(name, header["streams"]) == FRAMES
+
+
+def open_array(folder: Path, name: str, stream: Stream) -> np.ndarray:
+    """Memory-map one array file, read-only [frames, *shape].
 
     Raises:
         ValueError: it is no such array, or its length disagrees with its own header.
@@ -198,15 +225,15 @@ def open_frames(folder: Path, name: str, size: int) -> np.ndarray:
             start = file.tell()
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is damaged: no NumPy array file ({error})") from None
-    if dtype != np.uint8 or fortran or len(shape) != 4 or shape[1:] != (size, size, 3):
-        raise ValueError(f"{path} holds {dtype} {shape}, not uint8 [frames, {size}, {size}, 3]")
+    if dtype != stream.dtype or fortran or not shape or shape[1:] != stream.shape:
+        raise ValueError(f"{path} holds {dtype} {shape}, not {stream}")
     # The product is of Python integers, so an absurd shape cannot overflow into a right one.
-    expected = start + shape[0] * size * size * 3
+    expected = start + shape[0] * stream.row_bytes
     if shape[0] < 0 or status.st_size != expected:
         raise ValueError(f"{path} is damaged: {status.st_size} bytes instead of {expected}")
     if shape[0] == 0:
         raise ValueError(f"{path} is damaged: it holds no frame")
-    return np.memmap(path, np.uint8, mode="r", offset=start, shape=shape)
+    return np.memmap(path, stream.dtype, mode="r", offset=start, shape=shape)
 
 
 def _is_int(value: Any) -> bool:

@@ -5,14 +5,24 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stfer.data.shards import format as shard_format
+from stfer.data.shards.streams import (
+    FRAMES,
+    Stream,
+    beside,
+    check_frame_rate,
+    declared_streams,
+    frames_stream,
+    stream_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +40,9 @@ class Shards:
         crop: detector and crop settings, as `CropSettings.to_dict` gives them.
         checksum: SHA-256 over everything a model can see, as hexadecimal text.
         header: the header; of several sets `{"sets": [header, ...]}`.
+        streams: what there is for each frame, from name to (dtype, shape of one frame's row): `frames`, and
+            others such as `landmarks`. Of several sets those that all of them have.
+        frame_rate: frames a second; None where it is not known, or sets differ.
     """
 
     name: str
@@ -42,15 +55,36 @@ class Shards:
     crop: dict[str, Any]
     checksum: str
     header: dict[str, Any]
-    _views: tuple[tuple[np.ndarray, int], ...]
+    streams: Mapping[str, Stream]
+    frame_rate: float | None
+    # From a stream's name to the array and offset of each sequence; and why a stream of some sets is none of all.
+    _views: Mapping[str, Sequence[tuple[np.ndarray, int]]]
+    _lacking: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def frames(self, index: int) -> np.ndarray:
         """Frames of one sequence: a read-only memory-mapped view, uint8 [length, size, size, 3], RGB."""
-        array, offset = self._views[index]
+        return self.stream(FRAMES, index)
+
+    def stream(self, name: str, index: int) -> np.ndarray:
+        """A stream of one sequence: a read-only memory-mapped view, [length, *shape].
+
+        Raises:
+            ValueError: the set has no such stream; says which it has.
+        """
+        if name not in self._views:
+            self.check_streams([name])
+        array, offset = self._views[name][index]
         return array[offset : offset + int(self.lengths[index])]
+
+    def check_streams(self, names: Iterable[str]) -> None:
+        """Raise ValueError unless the set has all of these streams; says what it has."""
+        for name in names:
+            if name not in self.streams:
+                has = f"{self.name} has no stream {name!r}; it has {', '.join(self.streams)}"
+                raise ValueError(self._lacking.get(name, has))
 
 
 def load_shards(folder: str | Path, verify: bool = True) -> Shards:
@@ -69,26 +103,33 @@ def load_shards(folder: str | Path, verify: bool = True) -> Shards:
     header = shard_format.read_header(folder)
     for name in header["files"]:
         shard_format.check_file(folder, name)
-    size = header["size"]
+    streams = {FRAMES: frames_stream(header["size"]), **declared_streams(header["streams"])}
     arrays = {
-        name: shard_format.open_frames(folder, name, size)
+        name: shard_format.open_array(folder, name, streams[stream_of(name, streams)])
         for name in header["files"]
         if name.endswith(".npy")
     }
     if verify:
         _verify(folder, header["files"])
     rows = shard_format.read_table(folder, header)
+    views: dict[str, list[tuple[np.ndarray, int]]] = {name: [] for name in streams}
     for row in rows:
-        if row.offset + row.frames > len(arrays[row.file]):
-            raise ValueError(
-                f"{folder / shard_format.TABLE} is damaged: {row.sequence} ends at frame "
-                f"{row.offset + row.frames} of {row.file}, which has {len(arrays[row.file])}"
-            )
+        end = row.offset + row.frames
+        for name, placed in views.items():
+            file = beside(row.file, name)
+            if file not in arrays:
+                raise ValueError(f"{folder / shard_format.HEADER} is damaged: it lists no {file}")
+            if end > len(arrays[file]):
+                raise ValueError(
+                    f"{folder / shard_format.TABLE} is damaged: {row.sequence} ends at frame "
+                    f"{end} of {file}, which has {len(arrays[file])}"
+                )
+            placed.append((arrays[file], row.offset))
     classes = tuple(header["classes"])
     return Shards(
         name=header["name"],
         classes=classes,
-        size=size,
+        size=header["size"],
         ids=tuple(row.sequence for row in rows),
         subjects=tuple(row.subject for row in rows),
         labels=np.array([classes.index(row.label) for row in rows], np.int32),
@@ -96,7 +137,9 @@ def load_shards(folder: str | Path, verify: bool = True) -> Shards:
         crop=header["crop"],
         checksum=header["checksum"],
         header=header,
-        _views=tuple((arrays[row.file], row.offset) for row in rows),
+        streams=streams,
+        frame_rate=check_frame_rate(header["frame_rate"]),
+        _views=views,
     )
 
 
@@ -131,8 +174,8 @@ def load_data(folders: str, verify: bool = True) -> Shards:
         return sets[0]
     first = sets[0]
     for folder, other in zip(names[1:], sets[1:], strict=True):
-        for field, a, b in _differences(first, other):
-            raise ValueError(f"{names[0]} and {folder} do not fit together: {field} is {a} and {b}")
+        for what, a, b in _differences(first, other):
+            raise ValueError(f"{names[0]} and {folder} do not fit together: {what} is {a} and {b}")
     populations = [shards.header["population"] for shards in sets]
     apart = len(set(populations)) > 1
 
@@ -145,6 +188,8 @@ def load_data(folders: str, verify: bool = True) -> Shards:
         if sequence in seen:
             raise ValueError(f"the sequence {sequence} is in more than one of {', '.join(names)}")
         seen.add(sequence)
+    streams, lacking = _joined_streams(names, sets)
+    rates = {shards.frame_rate for shards in sets}
     together = hashlib.sha256("\n".join(shards.checksum for shards in sets).encode())
     return Shards(
         name="+".join(shards.name for shards in sets),
@@ -157,8 +202,31 @@ def load_data(folders: str, verify: bool = True) -> Shards:
         crop=first.crop,
         checksum=together.hexdigest(),
         header={"sets": [shards.header for shards in sets]},
-        _views=tuple(view for shards in sets for view in shards._views),
+        streams=streams,
+        frame_rate=rates.pop() if len(rates) == 1 else None,
+        _views={
+            name: [view for shards in sets for view in shards._views[name]] for name in streams
+        },
+        _lacking=lacking,
     )
+
+
+def _joined_streams(
+    names: Sequence[str], sets: Sequence[Shards]
+) -> tuple[dict[str, Stream], dict[str, str]]:
+    """The streams that all sets have alike, and for each other one a sentence why it is not among them."""
+    streams, lacking = {}, {}
+    for name in dict.fromkeys(name for shards in sets for name in shards.streams):
+        kinds = [shards.streams.get(name) for shards in sets]
+        if None in kinds:
+            without = ", ".join(n for n, kind in zip(names, kinds, strict=True) if kind is None)
+            lacking[name] = f"the stream {name!r} is not in every set: {without} lacks it"
+        elif len(set(kinds)) > 1:
+            each = ", ".join(f"{kind} in {n}" for n, kind in zip(names, kinds, strict=True))
+            lacking[name] = f"the stream {name!r} differs between the sets: {each}"
+        else:
+            streams[name] = kinds[0]
+    return streams, lacking
 
 
 def _differences(first: Shards, other: Shards) -> list[tuple[str, object, object]]:

@@ -1,28 +1,37 @@
 """Writing a shard folder: resumable while it grows, and loadable only once it is whole.
 
 Everything is written into a hidden folder beside the target, which is renamed when it is complete. A
-journal there has one line a finished sequence (kept or dropped), written after its frames; a killed run
-goes on after the last whole line. The bytes depend on the sequences alone, not on interruptions.
+journal there has one line a finished sequence (kept or dropped), written after its frames and its further
+streams; a killed run goes on after the last whole line. The bytes depend on the sequences alone, not on
+interruptions.
 """
 
 import contextlib
-import csv
-import io
-import json
 import os
-import platform
 import shutil
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from stfer.data.sequence import EMOTIONS_6, Dropped
+from stfer.data.sequence import Dropped
 from stfer.data.shards import format as shard_format
+from stfer.data.shards.growing import GrowingArrays
+from stfer.data.shards.streams import (
+    FRAMES,
+    Stream,
+    check_frame_rate,
+    frames_stream,
+    make_stream,
+    stream_file,
+)
+from stfer.storage.environment import versions
+from stfer.storage.files import check_new, write_bytes_atomically, write_json
 from stfer.storage.journal import Journal
+from stfer.storage.locks import LockedError
+from stfer.storage.tables import csv_bytes
 
 SHARD_BYTES = 256 << 20
 JOURNAL = "journal.jsonl"
@@ -38,11 +47,15 @@ class ShardWriter:
         classes, size, crop: as in `shards.Shards`.
         settings: everything else that decides the content. A started folder is taken up only when all
             of these are the same; otherwise it is begun anew.
-        shard_bytes: a new frame file is begun when one would grow beyond this.
+        streams: what each frame has beside its pixels: name to (dtype, shape of one frame's row), such as
+            `{"landmarks": (np.float32, (49, 2))}`.
+        frame_rate: frames a second, where it is known and the same for all.
+        shard_bytes: new files are begun when the frames and streams of one number would grow beyond this.
 
     Raises:
         FileExistsError: the folder exists and is not empty.
-        OSError: it cannot be written, or another process is writing it.
+        ValueError: a stream or the frame rate cannot be.
+        OSError: it cannot be written; a LockedError when another process is writing it.
     """
 
     def __init__(
@@ -55,11 +68,14 @@ class ShardWriter:
         size: int,
         crop: Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
+        streams: Mapping[str, tuple[DTypeLike, Sequence[int]]] | None = None,
+        frame_rate: float | None = None,
         shard_bytes: int = SHARD_BYTES,
     ):
         self.folder = Path(os.path.abspath(folder))
-        if os.path.lexists(self.folder) and not (self.folder.is_dir() and _is_empty(self.folder)):
-            raise FileExistsError(f"{folder} exists already: name a new folder, or remove it first")
+        check_new(folder)
+        further = {key: make_stream(key, *kind) for key, kind in (streams or {}).items()}
+        self._streams: dict[str, Stream] = {FRAMES: frames_stream(size), **further}
         self._header = {
             "format": shard_format.FORMAT,
             "name": name,
@@ -67,18 +83,22 @@ class ShardWriter:
             "size": size,
             "classes": list(classes),
             "crop": dict(crop),
+            "streams": {key: stream.to_dict() for key, stream in further.items()},
+            "frame_rate": check_frame_rate(frame_rate),
             "settings": dict(settings or {}),
         }
         self._shard_bytes = shard_bytes
         self.staging = self.folder.parent / f".{self.folder.name}.partial"
         self.staging.mkdir(parents=True, exist_ok=True)
+        self._arrays = {
+            key: GrowingArrays(self.staging, key, stream) for key, stream in self._streams.items()
+        }
         try:
             self._journal = Journal(self.staging / JOURNAL)
         except BlockingIOError:
-            raise BlockingIOError(
+            raise LockedError(
                 f"another process is writing {folder}: wait for it, or end it"
             ) from None
-        self._shard = None
         self.entries: list[dict[str, Any]] = self._resume()
         """One dict a sequence so far, in order: `kept` or a `reason`, and the caller's `note`."""
 
@@ -90,44 +110,44 @@ class ShardWriter:
 
     def close(self) -> None:
         """Stop writing; what is written stays for a later run."""
-        if self._shard is not None:
-            self._shard.close()
-            self._shard = None
+        for arrays in self._arrays.values():
+            arrays.close()
         self._journal.close()
 
-    @property
-    def frame_bytes(self) -> int:
-        return self._header["size"] ** 2 * 3
-
     def add(
-        self, sequence: str, subject: str, label: str, frames: np.ndarray, note: Any = None
+        self,
+        sequence: str,
+        subject: str,
+        label: str,
+        frames: np.ndarray,
+        note: Any = None,
+        streams: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Append a kept sequence.
 
         Args:
+            sequence: its id.
+            subject: who is seen in it.
             label: one of the classes.
             frames: uint8 [length, size, size, 3], RGB.
             note: anything JSON can hold, kept in `entries` (for tables made at the end).
+            streams: an array [length, *shape] for each further stream.
+
+        Raises:
+            ValueError: an array or the label does not fit; names the sequence.
         """
-        size = self._header["size"]
-        if frames.dtype != np.uint8 or frames.shape[1:] != (size, size, 3) or len(frames) == 0:
-            raise ValueError(
-                f"sequence {sequence}: frames are {frames.dtype} {frames.shape}, "
-                f"not uint8 [length, {size}, {size}, 3]"
-            )
-        if label not in self._header["classes"]:
-            raise ValueError(f"sequence {sequence}: {label!r} is none of {self._header['classes']}")
+        rows = {FRAMES: frames, **(streams or {})}
+        self._check(sequence, label, rows)
         last = next((e for e in reversed(self.entries) if e["kept"]), None)
         shard, offset = (last["shard"], last["offset"] + last["frames"]) if last else (0, 0)
-        if offset and (offset + len(frames)) * self.frame_bytes > self._shard_bytes:
+        row_bytes = sum(arrays.row_bytes for arrays in self._arrays.values())
+        if offset and (offset + len(frames)) * row_bytes > self._shard_bytes:
             shard, offset = shard + 1, 0
-        if self._shard is None or offset == 0:
-            self._open(shard)
-        data = np.ascontiguousarray(frames).data.cast("B")
         with self._named_errors():
-            self._shard.seek(_npy_header_bytes(0, size) + offset * self.frame_bytes)
-            self._shard.write(data)
-            self._shard.flush()
+            crc = {
+                name: arrays.write(shard, offset, rows[name])
+                for name, arrays in self._arrays.items()
+            }
         self._record(
             {
                 "kept": True,
@@ -137,7 +157,7 @@ class ShardWriter:
                 "shard": shard,
                 "offset": offset,
                 "frames": len(frames),
-                "crc": zlib.crc32(data),
+                "crc": crc,
                 "note": note,
             }
         )
@@ -146,16 +166,13 @@ class ShardWriter:
         """Record a sequence that is not kept."""
         self._record({"kept": False, **vars(dropped)})
 
-    def frames(self, entry: dict[str, Any]) -> np.ndarray:
+    def stream(self, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+        """A kept entry's rows of a stream, as a memory-mapped view [length, *shape]."""
+        return self._arrays[name].read(entry["shard"], entry["offset"], entry["frames"])
+
+    def frames(self, entry: Mapping[str, Any]) -> np.ndarray:
         """A kept entry's frames, as a memory-mapped view."""
-        size = self._header["size"]
-        return np.memmap(
-            self._path(entry["shard"]),
-            np.uint8,
-            mode="r",
-            offset=_npy_header_bytes(0, size) + entry["offset"] * self.frame_bytes,
-            shape=(entry["frames"], size, size, 3),
-        )
+        return self.stream(FRAMES, entry)
 
     def finish(self, files: Mapping[str, bytes] | None = None) -> Path:
         """Write table and header, and give the folder its name; returns its path.
@@ -169,28 +186,45 @@ class ShardWriter:
         kept = [entry for entry in self.entries if entry["kept"]]
         if not kept:
             raise ValueError(f"no sequence is left to write to {self.folder}")
-        rows = {entry["shard"]: entry["offset"] + entry["frames"] for entry in kept}
         with self._named_errors():
-            self._write_rest(kept, rows, dict(files or {}))
+            self._write_rest(kept, dict(files or {}))
         os.rename(self.staging, self.folder)
         # Only now: a run killed before the renaming still has its journal.
         (self.folder / JOURNAL).unlink()
         self.close()
         return self.folder
 
-    def _write_rest(self, kept: list[dict], rows: dict[int, int], files: dict[str, bytes]) -> None:
-        """Everything but the frames: NumPy headers, table, further files and, last, the header."""
-        if self._shard is not None:
-            self._shard.close()
-            self._shard = None
-        for shard, count in rows.items():
-            self._seal(shard, count)
+    def _check(self, sequence: str, label: str, rows: Mapping[str, np.ndarray]) -> None:
+        if label not in self._header["classes"]:
+            raise ValueError(f"sequence {sequence}: {label!r} is none of {self._header['classes']}")
+        if rows.keys() != self._streams.keys():
+            raise ValueError(
+                f"sequence {sequence} has {', '.join(rows)}, and the set has {', '.join(self._streams)}"
+            )
+        length = len(rows[FRAMES])
+        for name, stream in self._streams.items():
+            array = rows[name]
+            fits = array.dtype == stream.dtype and array.shape == (length, *stream.shape)
+            if not fits or not length:
+                raise ValueError(
+                    f"sequence {sequence}: {name} are {array.dtype} {array.shape}, not {stream}"
+                    f"{f' with {length} frames' if name != FRAMES else ''}"
+                )
+
+    def _write_rest(self, kept: list[dict], files: dict[str, bytes]) -> None:
+        """Everything but the rows: NumPy headers, table, further files and, last, the header."""
+        counts = {entry["shard"]: entry["offset"] + entry["frames"] for entry in kept}
+        sealed = [
+            arrays.seal(shard, count)
+            for arrays in self._arrays.values()
+            for shard, count in counts.items()
+        ]
         for name, data in {**files, shard_format.TABLE: _table(kept)}.items():
-            _write(self.staging / name, data)
-        names = [*map(_shard_name, rows), shard_format.TABLE, *files]
+            write_bytes_atomically(self.staging / name, data)
+        names = [*sealed, shard_format.TABLE, *files]
         checksums = {name: shard_format.file_checksum(self.staging / name) for name in names}
         header = self._header | {
-            "versions": library_versions(),
+            "versions": versions(),
             "counts": {
                 "sequences": len(kept),
                 "subjects": len({entry["subject"] for entry in kept}),
@@ -199,10 +233,8 @@ class ShardWriter:
             },
             "files": checksums,
         }
-        header["checksum"] = shard_format.content_checksum(
-            checksums, header["classes"], header["size"], header["crop"]
-        )
-        _write(self.staging / shard_format.HEADER, (json.dumps(header, indent=1) + "\n").encode())
+        header["checksum"] = shard_format.header_checksum(header)
+        write_json(self.staging / shard_format.HEADER, header, indent=1)
         for path in self.staging.iterdir():
             if path.name not in (*names, shard_format.HEADER, JOURNAL):
                 path.unlink()
@@ -220,132 +252,37 @@ class ShardWriter:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.staging)) from None
 
-    def _path(self, shard: int) -> Path:
-        return self.staging / _shard_name(shard)
-
-    def _open(self, shard: int) -> None:
-        if self._shard is not None:
-            self._shard.close()
-        path = self._path(shard)
-        self._shard = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
-
-    def _seal(self, shard: int, count: int) -> None:
-        """Cut a frame file to its journaled rows and give it its NumPy header."""
-        size = self._header["size"]
-        with open(self._path(shard), "r+b") as file:
-            file.truncate(_npy_header_bytes(0, size) + count * self.frame_bytes)
-            file.write(_npy_header(count, size))
-            file.flush()
-            os.fsync(file.fileno())
-
     def _resume(self) -> list[dict[str, Any]]:
         """Entries of an interrupted run with the same settings; otherwise empty the folder."""
         entries = self._journal.resume(self._header, self._is_intact)
-        if entries is None:
-            for path in self.staging.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.name != JOURNAL:
-                    path.unlink()
-            self._journal.begin(self._header)
-            return []
-        last = next((e for e in reversed(entries) if e["kept"]), None)
-        if last:
-            self._open(last["shard"])
-        return entries
+        if entries is not None:
+            return entries
+        for path in self.staging.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != JOURNAL:
+                path.unlink()
+        self._journal.begin(self._header)
+        return []
 
     def _is_intact(self, entry: dict[str, Any]) -> bool:
-        """Whether a kept entry's frames are on disk as they were (a power cut can lose them)."""
+        """Whether a kept entry's rows are on disk as they were (a power cut can lose them)."""
         if not entry["kept"]:
             return True
-        path = self._path(entry["shard"])
-        end = _npy_header_bytes(0, self._header["size"])
-        end += (entry["offset"] + entry["frames"]) * self.frame_bytes
-        if not path.exists() or path.stat().st_size < end:
-            return False
-        return zlib.crc32(self.frames(entry).data.cast("B")) == entry["crc"]
-
-
-def write_shards(
-    folder: str | Path,
-    sequences: Iterable[tuple[str, str, str, np.ndarray]],
-    *,
-    name: str = "set",
-    population: str | None = None,
-    classes: tuple[str, ...] = EMOTIONS_6,
-    crop: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write sequences at hand as a shard folder; returns its path.
-
-    Args:
-        sequences: `(id, subject, label, frames)` with frames uint8 [length, size, size, 3], RGB.
-        crop: how faces were cropped; none by default.
-    """
-    sequences = list(sequences)
-    if not sequences:
-        raise ValueError(f"no sequence is left to write to {folder}")
-    with ShardWriter(
-        folder,
-        name=name,
-        population=population or name,
-        classes=classes,
-        size=sequences[0][3].shape[1],
-        crop=crop or {"detector": "none"},
-        settings={"content": [zlib.crc32(np.ascontiguousarray(s[3])) for s in sequences]},
-    ) as writer:
-        for sequence in sequences[len(writer.entries) :]:
-            writer.add(*sequence)
-        return writer.finish()
-
-
-def csv_bytes(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
-    """A CSV file's bytes, UTF-8, lines ending in a newline alone."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what decides the pixels."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    for package in ("stfer", "opencv-python", "opencv-python-headless"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+        place = entry["shard"], entry["offset"], entry["frames"]
+        return all(
+            arrays.is_intact(*place, entry["crc"][name]) for name, arrays in self._arrays.items()
+        )
 
 
 def _table(kept: list[dict[str, Any]]) -> bytes:
     rows = (
-        (e["sequence"], e["subject"], e["label"], _shard_name(e["shard"]), e["offset"], e["frames"])
+        (
+            *(e[field] for field in ("sequence", "subject", "label")),
+            stream_file(FRAMES, e["shard"]),
+            e["offset"],
+            e["frames"],
+        )
         for e in kept
     )
     return csv_bytes(shard_format.TABLE_COLUMNS, rows)
-
-
-def _shard_name(shard: int) -> str:
-    return f"frames-{shard:05d}.npy"
-
-
-def _npy_header(count: int, size: int) -> bytes:
-    buffer = io.BytesIO()
-    fields = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(buffer, fields)
-    return buffer.getvalue()
-
-
-def _npy_header_bytes(count: int, size: int) -> int:
-    # NumPy leaves room for the first axis to grow, so the length does not depend on the count.
-    return len(_npy_header(count, size))
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _is_empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None

@@ -8,15 +8,11 @@ Every random number comes from `numpy.random.SeedSequence([seed, subject, ...])`
 subject and emotion alone: not on the number of subjects, nor on the number of processes.
 """
 
-import contextlib
 import functools
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -33,6 +29,7 @@ from stfer.data.synthetic.camera import HEIGHT, WIDTH, draw_session
 from stfer.data.synthetic.expressions import Performance, perform
 from stfer.data.synthetic.identities import Identity, draw_identity
 from stfer.data.synthetic.renderer import Portrait
+from stfer.storage.files import staged_folder, write_json
 
 VERSION = 4  # Raise whenever the same seed gives other pixels.
 CK_PLUS_CODES = {"anger": 1, "disgust": 3, "fear": 4, "happiness": 5, "sadness": 6, "surprise": 7}
@@ -184,7 +181,8 @@ def generate(
       `out` as a path.
 
     Raises:
-      ValueError: a number out of range, or `out` is not empty.
+      ValueError: a number out of range.
+      FileExistsError: `out` is not empty.
     """
     out = Path(out)
     if not 1 <= subjects <= MAX_SUBJECTS:
@@ -194,11 +192,7 @@ def generate(
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: is in use; choose a new or empty folder for the synthetic set")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    try:
+    with staged_folder(out) as partial:
         tasks = [
             (partial, seed, subject, emotion)
             for subject in range(1, subjects + 1)
@@ -207,12 +201,7 @@ def generate(
         total = sum(frame_count(seed, subject, emotion) for _, seed, subject, emotion in tasks)
         with tqdm(total=total, desc="Rendering", unit="frame", disable=not progress) as bar:
             _run(tasks, min(workers, len(tasks)), bar)
-        (partial / RECORD).write_text(json.dumps(_record(subjects, seed), indent=1) + "\n")
-        partial.chmod(0o755)
-        os.replace(partial, out)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(partial)
+        write_json(partial / RECORD, _record(subjects, seed), indent=1)
     return out
 
 

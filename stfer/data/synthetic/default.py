@@ -5,13 +5,10 @@ another; each gets its name only when it is whole, and the raw frames are remove
 is never mistaken for a finished one, and the next call goes on where it can.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,6 +19,8 @@ from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6, select
 from stfer.data.shards import load_shards
 from stfer.data.synthetic.dataset import VERSION, generate
+from stfer.storage.files import remove_leftovers
+from stfer.storage.locks import held
 
 NAME = "synthetic"
 
@@ -66,15 +65,13 @@ def ensure(
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     workers = (os.cpu_count() or 1) if workers is None else workers
-    with _locked(folder.parent / f".{folder.name}.lock"):
+    with held(folder.parent / f".{folder.name}.lock", "the synthetic set", wait=True):
         if _is_whole(folder):  # Another process made it while this one waited.
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         frames = folder.parent / f".{folder.name}.frames"
         if not frames.is_dir():
-            # Leftovers of killed runs; nobody else draws this set while we hold the lock.
-            for leftover in folder.parent.glob(f".{frames.name}.partial-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            remove_leftovers(frames)  # Nobody else draws this set while we hold the lock.
             generate(frames, subjects, seed, workers, progress)
         _preprocess(frames, folder, crop, workers, progress)
         shutil.rmtree(frames)
@@ -108,11 +105,3 @@ def _is_whole(folder: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     return True
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system lets go of it when a process dies."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -81,7 +81,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool = False, mask: jax.Array | None = None
+        self, x: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> jax.Array:
         """Normalise [batch, ..., channel]; `mask` [batch] marks the rows that enter the statistics."""
         features = (x.shape[-1],)

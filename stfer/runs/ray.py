@@ -4,7 +4,7 @@ A task trains and tests one fold and sends weights and predictions back; the dri
 to the run folders, so results have one owner and the nodes need no shared file system. They need the
 package (or its source tree), the modules of `--modules` and the shard folders under the same paths. Ray
 gives a lost node's tasks to another node; a fold that came back is on disk and is never trained again.
-With `--ray_shared_workdir` the tasks save their states in the run folders, and a retried fold goes on
+With a shared workdir the tasks save their states in the run folders, and a retried fold goes on
 from there.
 """
 
@@ -23,16 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-from experiments import _app, _crossval, _modules, _settings
-from experiments._memory import keep_freed_memory
-from stfer.data import shards as shards_lib
+from stfer.data.shards import load_data
+from stfer.data.sources import Source
 from stfer.evaluation.records import FoldResult, Prediction
+from stfer.runs import environment, folds, modules
+from stfer.runs.folds import Engines
+from stfer.runs.local import Launch
+from stfer.runs.memory import keep_freed_memory
+from stfer.runs.plan import Plan, prepare, same_run
 from stfer.training.config import TrainConfig
-from stfer.training.fit import NonFiniteLossError, Stopped, fit
+from stfer.training.fit import NonFiniteLossError, Stopped
 
-FLAGS = flags.FLAGS
 LOG = "ray.jsonl"
 
 
@@ -46,9 +47,13 @@ class Run:
         folders: The shard folders, separated by commas, as the nodes see them.
     """
 
-    plan: _crossval.CrossValidation
+    plan: Plan
     folds: Sequence[str]
     folders: str
+
+    def is_whole(self) -> bool:
+        """Whether every one of the folds is finished."""
+        return all(map(self.plan.folder.is_finished, self.folds))
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,6 @@ class RayOptions:
         shared_workdir: Whether the nodes see the run folders.
         modules: Modules to import first.
         cache_dir: Folder for compiled programs on each node.
-        resident: As `Engine` takes it.
-        checkpoint_seconds: As `fit` takes it.
     """
 
     address: str
@@ -74,42 +77,35 @@ class RayOptions:
     shared_workdir: bool
     modules: tuple[str, ...]
     cache_dir: str
-    resident: bool | None
-    checkpoint_seconds: float
 
 
-def options_from_flags() -> RayOptions:
-    """What the flags say."""
-    from experiments import _data
+def trainer(source: Source, options: RayOptions):
+    """A function that trains the pending folds of a plan on the cluster, as `stfer.runs.crossval.run` takes it."""
 
-    return RayOptions(
-        FLAGS.ray_address,
-        FLAGS.ray_cpus,
-        FLAGS.ray_gpus,
-        FLAGS.ray_retries,
-        FLAGS.ray_shared_workdir,
-        tuple(FLAGS.modules),
-        str(_data.cache_dir()),
-        _settings.resident(),
-        FLAGS.checkpoint_seconds,
-    )
+    def train(
+        plan: Plan, pending: Sequence[str], launch: Launch, should_stop: Callable[[], bool]
+    ) -> list[str]:
+        return train_runs([Run(plan, pending, source.folders())], options, launch, should_stop)
+
+    return train
 
 
 def train_runs(
-    runs: Sequence[Run], options: RayOptions, should_stop: Callable[[], bool]
+    runs: Sequence[Run], options: RayOptions, launch: Launch, should_stop: Callable[[], bool]
 ) -> list[str]:
     """Train the folds of all runs on the cluster and keep each as it comes back.
 
     Args:
         runs: What to train; the caller holds the run folders' locks.
         options: How.
+        launch: How each is trained.
         should_stop: Asked twice a second; True cancels what is under way.
 
     Returns:
         A sentence for each fold that failed.
 
     Raises:
-        UserError: Ray is not installed, the cluster does not answer, or no node is large enough.
+        ValueError: Ray is not installed, the cluster does not answer, or no node is large enough.
         Stopped: `should_stop` said so.
     """
     import tqdm
@@ -122,7 +118,7 @@ def train_runs(
         )
         tasks = {}
         for run in runs:
-            job = describe(run, options)
+            job = describe(run, options, launch)
             for name in run.folds:
                 tasks[task.remote(job, name)] = (run.plan, name)
         failures = []
@@ -142,30 +138,30 @@ def train_runs(
 
 
 def train_grid(
-    runs: Sequence[Run], options: RayOptions, should_stop: Callable[[], bool]
+    runs: Sequence[Run], options: RayOptions, launch: Launch, should_stop: Callable[[], bool]
 ) -> list[str]:
     """Lock the folders of many runs, train what is missing of all of them at once, and pool each.
 
     Raises:
-        RunLockedError: Another process works on one of them.
-        Stopped, UserError: See `train_runs`.
+        LockedError: Another process works on one of them.
+        Stopped, ValueError: See `train_runs`.
     """
     with contextlib.ExitStack() as held:
         missing = []
         for run in runs:
             folder = run.plan.folder
             held.enter_context(folder.lock())
-            folder.create(run.plan.record())
+            folder.create(run.plan.record(), same_run)
             pending = [name for name in run.folds if not folder.is_finished(name)]
             missing.append(dataclasses.replace(run, folds=pending))
         try:
-            return train_runs(missing, options, should_stop)
+            return train_runs(missing, options, launch, should_stop)
         finally:
             for run in runs:
-                _crossval.pool(run.plan)
+                folds.pool(run.plan)
 
 
-def describe(run: Run, options: RayOptions) -> str:
+def describe(run: Run, options: RayOptions, launch: Launch) -> str:
     """A run as JSON, from which a node builds it again; equal runs give equal text."""
     plan = run.plan
     folders = [os.path.abspath(folder) for folder in run.folders.split(",")]
@@ -176,8 +172,10 @@ def describe(run: Run, options: RayOptions) -> str:
             "checksum": plan.shards.checksum,
             "data": ",".join(folders),
             "workdir": str(_workdir(plan)) if options.shared_workdir else None,
-            **{name: getattr(options, name) for name in ("modules", "cache_dir", "resident")},
-            "checkpoint_seconds": options.checkpoint_seconds,
+            "modules": options.modules,
+            "cache_dir": options.cache_dir,
+            "resident": launch.resident,
+            "checkpoint_seconds": launch.checkpoint_seconds,
         },
         sort_keys=True,
     )
@@ -192,44 +190,43 @@ def train_fold(job: str, name: str) -> dict[str, Any]:
     import jax
 
     began = time.monotonic()
-    plan, engine = _prepared(job)
-    settings = json.loads(job)
-    fold = next(fold for fold in plan.folds if fold.held_out == name)
+    engines = _prepared(job)
+    plan, settings = engines.plan, json.loads(job)
     answer: dict[str, Any] = {"node": node_id(), "host": socket.gethostname()}
     with tempfile.TemporaryDirectory(prefix="stfer-fold-") as scratch:
-        saved = _crossval.checkpoints(plan, fold)
-        if settings["workdir"] is None:
-            saved = _crossval.checkpoints(plan, fold, Path(scratch))
+        # Without a shared file system nobody could go on from a state, so none is saved but what stages need.
+        shared = settings["workdir"] is not None
+        seconds = settings["checkpoint_seconds"] if shared else float("inf")
+        place = None if shared else Path(scratch)
         try:
-            (fitted,) = fit(
-                engine, [fold], [saved], checkpoint_seconds=settings["checkpoint_seconds"]
+            (fitted,) = folds.train(
+                engines, [plan.fold(name)], checkpoint_seconds=seconds, folder=lambda fold: place
             )
-            result = _crossval.evaluate(plan, engine, fitted)
+            result = folds.evaluate(plan, engines.last, fitted)
         except NonFiniteLossError as error:
-            ids = ", ".join(plan.shards.ids[row] for row in error.rows)
-            answer["failed"] = f"{error}; the batch was {ids}"
+            answer["failed"] = folds.failure(plan, error)
         else:
             answer["result"] = asdict(result)
-            answer["variables"] = jax.device_get(_crossval.weights(fitted))
+            answer["variables"] = jax.device_get(folds.weights(fitted))
     return answer | {"seconds": time.monotonic() - began}
 
 
 @functools.lru_cache(maxsize=1)
-def _prepared(job: str) -> tuple[_crossval.CrossValidation, Any]:
+def _prepared(job: str) -> Engines:
     """The run and its compiled functions, kept for the next fold that the same process gets."""
     settings = json.loads(job)
     keep_freed_memory()
-    _modules.import_modules(settings["modules"])
-    _app.set_up_jax(settings["cache_dir"])
-    shards = shards_lib.load_data(settings["data"])
+    modules.import_modules(settings["modules"])
+    environment.set_up_jax(settings["cache_dir"])
+    shards = load_data(settings["data"])
     if shards.checksum != settings["checksum"]:
         raise ValueError(
             f"{settings['data']} on {socket.gethostname()} is not the set of the driver"
         )
     config = TrainConfig(**settings["config"])
     workdir = settings["workdir"] or tempfile.gettempdir()
-    plan = _crossval.prepare(config, settings["protocol"], shards, workdir)
-    return plan, _crossval.build_engine(plan, settings["resident"])
+    plan = prepare(config, settings["protocol"], shards, workdir)
+    return Engines(plan, resident=settings["resident"])
 
 
 def node_id() -> str:
@@ -239,7 +236,7 @@ def node_id() -> str:
     return ray.get_runtime_context().get_node_id()
 
 
-def _receive(ray, reference, plan: _crossval.CrossValidation, name: str) -> str | None:
+def _receive(ray, reference, plan: Plan, name: str) -> str | None:
     """Keep a fold that came back; a sentence when it failed."""
     try:
         answer = ray.get(reference)
@@ -254,8 +251,8 @@ def _receive(ray, reference, plan: _crossval.CrossValidation, name: str) -> str 
         return answer["failed"]
     record = answer["result"]
     predictions = [Prediction(**row) for row in record.pop("predictions")]
-    fold = next(fold for fold in plan.folds if fold.held_out == name)
-    _crossval.keep(plan, fold, FoldResult(predictions=predictions, **record), answer["variables"])
+    result = FoldResult(predictions=predictions, **record)
+    folds.keep(plan, plan.fold(name), result, answer["variables"])
     return None
 
 
@@ -263,14 +260,14 @@ def _connect(options: RayOptions):
     try:
         import ray
     except ImportError:
-        raise _app.UserError("--launcher=ray needs the package ray: pip install '.[ray]'") from None
+        raise ValueError("--launcher=ray needs the package ray: pip install '.[ray]'") from None
     address = None if options.address == "local" else options.address
     _check_reachable(options.address)
     started = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **started)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _app.UserError(
+        raise ValueError(
             f"--ray_address={options.address}: no Ray cluster answers ({str(error).splitlines()[0]})"
         ) from None
     return ray
@@ -284,7 +281,7 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise _app.UserError(
+        raise ValueError(
             f"--ray_address={address}: no Ray cluster answers ({error.strerror or error})"
         ) from None
 
@@ -300,12 +297,12 @@ def _resources(ray, options: RayOptions) -> dict[str, float]:
     if cpus is None:
         cpus = 1.0 if gpus else min(4.0, largest)
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-        raise _app.UserError(
+        raise ValueError(
             f"no node of the cluster has {cpus:g} cores and {gpus:g} GPUs for a fold; lower --ray_cpus or --ray_gpus"
         )
     return {"num_cpus": cpus, "num_gpus": gpus}
 
 
-def _workdir(plan: _crossval.CrossValidation) -> Path:
+def _workdir(plan: Plan) -> Path:
     """The workdir whose run folder the plan has (`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/SEED`)."""
     return Path(os.path.abspath(plan.folder.path)).parents[3]

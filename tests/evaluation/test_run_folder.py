@@ -2,16 +2,15 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from stfer.evaluation import results as lib
 from stfer.evaluation.records import FoldResult, Prediction
-from stfer.evaluation.results import RunFolder
+from stfer.evaluation.run_folder import RunFolder, SettingsDifferError
+from stfer.storage.locks import LockedError
 
 CLASSES = ("anger", "fear", "happiness")
 CONFIG = {"settings": {"architecture": "rnn", "epochs": 2}, "data": {"checksum": "ab"}}
@@ -59,7 +58,7 @@ def run(tmp_path):
 def test_a_folder_of_other_settings_names_each_field(run):
     run.create(CONFIG)  # The same ones may go on.
     other = {"settings": {"architecture": "rnn", "epochs": 3}, "data": {"checksum": "cd"}}
-    with pytest.raises(lib.SettingsDifferError, match="epochs is 2 there and 3 here") as caught:
+    with pytest.raises(SettingsDifferError, match="epochs is 2 there and 3 here") as caught:
         run.create(other)
     assert "checksum is 'ab' there and 'cd' here" in str(caught.value)
 
@@ -122,23 +121,9 @@ def test_a_damaged_fold_record_says_which_file_and_what_to_do(run):
         run.pool(["S1", "S2"], CLASSES, ABOUT)
 
 
-def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path, monkeypatch):
-    file = tmp_path / "result.json"
-    lib.write_atomically(file, "old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        lib.write_atomically(file, "new")
-    assert file.read_text() == "old"
-    assert os.listdir(tmp_path) == ["result.json"]
-
-
 HOLD = """
 import sys, time
-from stfer.evaluation.results import RunFolder
+from stfer.evaluation.run_folder import RunFolder
 with RunFolder(sys.argv[1]).lock(shared=sys.argv[2] == "shared"):
     print("held", flush=True)
     time.sleep(60)
@@ -156,7 +141,7 @@ def holder(folder, kind="alone"):
 def test_a_second_process_is_refused_with_the_owners_name_until_the_owner_dies(tmp_path):
     folder = RunFolder(tmp_path)
     with holder(tmp_path) as process:
-        with pytest.raises(lib.RunLockedError, match=f"process {process.pid} on "), folder.lock():
+        with pytest.raises(LockedError, match=f"process {process.pid} on "), folder.lock():
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -169,6 +154,6 @@ def test_shards_of_one_run_share_it_and_keep_others_out(tmp_path):
     with holder(tmp_path, "shared") as process:
         with folder.lock(shared=True):
             pass
-        with pytest.raises(lib.RunLockedError), folder.lock():
+        with pytest.raises(LockedError), folder.lock():
             pass
         process.kill()

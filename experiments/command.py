@@ -1,0 +1,109 @@
+"""Runs a command: its flags, one-sentence errors, exit codes.
+
+Heavy imports stay inside `main`, so that `--help` answers at once.
+"""
+
+import contextlib
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from stfer import errors
+from stfer.errors import UserError
+
+FLAGS = flags.FLAGS
+FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+
+__all__ = ["FAILED", "USAGE_ERROR", "UserError", "print_paths", "print_settings", "run"]
+
+
+def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None]) -> None:
+    """Run a command: define its flags, parse, call `main`, map errors to one sentence and an exit code.
+
+    Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
+    `--debug` lets the traceback through.
+    """
+    define_flags()
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+    def guarded(argv: list[str]) -> int:
+        if len(argv) > 1:
+            return _fail(
+                f"unexpected argument {argv[1]!r}; flags are written --name=value", USAGE_ERROR
+            )
+        logging.set_verbosity(logging.WARNING)
+        from stfer.runs.memory import keep_freed_memory
+
+        keep_freed_memory()
+        try:
+            return main(argv) or 0
+        except KeyboardInterrupt:
+            return _fail("interrupted; the same command goes on where it was", INTERRUPTED)
+        except Exception as error:
+            if FLAGS.debug:
+                raise
+            if errors.is_for_user(error):
+                return _fail(errors.sentence(error), USAGE_ERROR)
+            return _fail(errors.unexpected_sentence(error), FAILED)
+
+    # absl prints a usage error with the whole help; one sentence is what a person needs.
+    def parse(argv: list[str]) -> list[str]:
+        if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
+            about = (sys.modules["__main__"].__doc__ or "").strip()
+            sys.stdout.write(f"{about}\n\nFlags:\n{_help_of_own_flags()}\n")
+            sys.exit(0)
+        try:
+            return flags.FLAGS(argv, known_only=False)
+        except flags.Error as error:
+            sys.exit(_fail(f"{error}; --help lists the flags", USAGE_ERROR))
+
+    with contextlib.suppress(BrokenPipeError):
+        app.run(guarded, flags_parser=parse)
+
+
+def _help_of_own_flags() -> str:
+    """Help for the flags that the commands define (absl's own are noise to a reader), by name."""
+    own = flags.FlagValues()
+    for module, defined in FLAGS.flags_by_module_dict().items():
+        if module == "__main__" or "experiments" in module:
+            for flag in defined:
+                own[flag.name] = flag
+    return own.get_help(include_special_flags=False)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def given(without: Collection[str] = ()) -> list[str]:
+    """The flags that the user gave, as words of a command, but for some."""
+    words = []
+    for module, defined in FLAGS.flags_by_module_dict().items():
+        for flag in defined if module == "__main__" or "experiments" in module else ():
+            if flag.present and flag.name not in without:
+                values = flag.value if flag.name == "set" else [flag.value]
+                words += [
+                    f"--{flag.name}={','.join(v) if isinstance(v, list) else v}" for v in values
+                ]
+    return words
+
+
+def print_settings(title: str, settings: Mapping[str, object]) -> None:
+    """Print a command's resolved settings, one a line, before it starts working."""
+    width = max(map(len, settings), default=0)
+    print(title)
+    for name, value in settings.items():
+        print(f"  {name:<{width}}  {value}")
+    sys.stdout.flush()
+
+
+def print_paths(paths: Iterable[str | Path]) -> None:
+    """Print the paths that a command wrote, as its last lines."""
+    print("Wrote")
+    for path in paths:
+        print(f"  {path}")
+    sys.stdout.flush()

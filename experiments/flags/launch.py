@@ -1,0 +1,111 @@
+"""Flags that say which folds are trained, how and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments.flags.sets import data
+
+if TYPE_CHECKING:
+    from stfer.data.sources import Source
+    from stfer.runs.local import Launch
+    from stfer.runs.ray import RayOptions
+
+FLAGS = flags.FLAGS
+
+
+def define_folds() -> None:
+    """Define the flags that say which folds are run and where their results go."""
+    flags.DEFINE_string(
+        "protocol",
+        "loso",
+        "Which subjects are held out together: loso, kfold, or one of --modules.",
+    )
+    flags.DEFINE_string("workdir", "runs", "Folder for results.")
+    flags.DEFINE_list(
+        "subjects", None, "Hold out only these subjects (default: every one in turn)."
+    )
+    flags.DEFINE_integer("max_folds", None, "Stop after this many folds.", lower_bound=1)
+
+
+def define_launch(shares: bool = True, ray: bool = True) -> None:
+    """Define the flags that say how and where folds are trained; `shares` by several processes, `ray` on a cluster."""
+    flags.DEFINE_enum("parallel", "auto", ["auto", "folds", "batch", "none"],
+        "With several devices: one fold a device, or each batch split over them (auto: what fits).")  # fmt: skip
+    flags.DEFINE_enum("device_data", "auto", ["auto", "resident", "streamed"],
+        "Keep the frames in the device's memory, or stream batches to it.")  # fmt: skip
+    flags.DEFINE_float("checkpoint_seconds", 120.0, "Save a state this often.", lower_bound=0.0)
+    if shares:
+        _define_shares()
+    if ray:
+        _define_ray()
+
+
+def _define_shares() -> None:
+    flags.DEFINE_integer(
+        "shares",
+        1,
+        "Processes that share the folds (array jobs on one file system).",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("share", None, "Which of them this is, from 0.", lower_bound=0)
+    flags.DEFINE_bool("merge", False, "Train nothing; pool what the shares have finished.")
+
+
+def _define_ray() -> None:
+    flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Train here, or on a Ray cluster.")
+    flags.DEFINE_string(
+        "ray_address", "auto", "The cluster: auto, HOST:PORT, or local for one on this machine."
+    )
+    flags.DEFINE_float(
+        "ray_cpus", None, "Cores a fold (default: up to 4, with a GPU 1).", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "ray_gpus", None, "GPUs a fold (default: 1 where there are any).", lower_bound=0
+    )
+    flags.DEFINE_integer("ray_retries", 3, "Tries after a lost node or worker.", lower_bound=0)
+    flags.DEFINE_bool("ray_shared_workdir", False,
+        "The nodes see --workdir too: states are saved there, and a retried fold goes on from them.")  # fmt: skip
+
+
+def launch() -> Launch:
+    """How and where folds are trained, as the flags say.
+
+    Raises:
+        ValueError: The flags do not fit together.
+    """
+    from stfer.runs.local import Launch
+
+    resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
+    if "shares" not in FLAGS:
+        return Launch(FLAGS.parallel, resident, FLAGS.checkpoint_seconds)
+    if FLAGS.shares > 1 and FLAGS.share is None and not FLAGS.merge:
+        raise ValueError("--shares needs --share, from 0 to shares - 1")
+    if FLAGS.share is not None and FLAGS.merge:
+        raise ValueError("--merge comes after the shares: give it without --share")
+    if FLAGS.share is not None and FLAGS.launcher == "ray":
+        raise ValueError("--launcher=ray shares the folds out itself: leave --share out")
+    return Launch(FLAGS.parallel, resident, FLAGS.checkpoint_seconds, FLAGS.shares, FLAGS.share)
+
+
+def trainer(source: Source):
+    """What trains pending folds: this machine, or the Ray cluster that the flags name."""
+    if FLAGS.launcher == "ray":
+        from stfer.runs import ray
+
+        return ray.trainer(source, ray_options())
+    from stfer.runs.local import train_folds
+
+    return train_folds
+
+
+def ray_options() -> RayOptions:
+    """How folds become tasks of a Ray cluster."""
+    from stfer.runs.ray import RayOptions
+
+    return RayOptions(
+        FLAGS.ray_address, FLAGS.ray_cpus, FLAGS.ray_gpus, FLAGS.ray_retries, FLAGS.ray_shared_workdir,
+        tuple(FLAGS.modules), data().cache,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Where a set comes from, as a command names it: the embedded synthetic one, made on first use, or shard folders.
+
+Light to import: what makes and reads sets is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stfer.data.shards import Shards
+
+SYNTHETIC = "synthetic"
+
+
+def default_cache_dir() -> str:
+    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder."""
+    import platformdirs
+
+    return os.environ.get("STFER_CACHE_DIR") or platformdirs.user_cache_dir("stfer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set by name.
+
+    Attributes:
+        data: "synthetic", a shard folder, or several separated by commas.
+        synthetic_subjects: People of the synthetic set.
+        synthetic_seed: Its seed.
+        workers: Processes that make it; None for one a core.
+        cache_dir: Where it is kept; None for the user's cache folder.
+    """
+
+    data: str = SYNTHETIC
+    synthetic_subjects: int = 8
+    synthetic_seed: int = 0
+    workers: int | None = None
+    cache_dir: str | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it is the synthetic set, alone or with others."""
+        return SYNTHETIC in self._names()
+
+    def _names(self) -> list[str]:
+        return [part.strip() for part in self.data.split(",")]
+
+    @property
+    def cache(self) -> str:
+        """The folder for generated sets and compiled programs: its own, $STFER_CACHE_DIR or the user's."""
+        return self.cache_dir or default_cache_dir()
+
+    def arguments(self) -> dict[str, Any]:
+        """The flags that name this set, for the record: shard folders as absolute paths."""
+        names = [n if n == SYNTHETIC else os.path.abspath(n) for n in self._names()]
+        found: dict[str, Any] = {"data": ",".join(names)}
+        if self.is_synthetic:
+            found |= {
+                "synthetic_subjects": self.synthetic_subjects, "synthetic_seed": self.synthetic_seed
+            }  # fmt: skip
+        return found
+
+    def folders(self) -> str:
+        """The shard folders, separated by commas; the synthetic set is made if it is not there."""
+        return ",".join(self._synthetic() if n == SYNTHETIC else n for n in self._names())
+
+    def _synthetic(self) -> str:
+        from stfer.data.synthetic import default
+
+        return str(
+            default.ensure(self.cache, self.synthetic_subjects, self.synthetic_seed, self.workers)
+        )
+
+    def load(self) -> Shards:
+        """Open the set.
+
+        Raises:
+            FileNotFoundError: A folder is not there or holds no shards.
+            ValueError: A shard is damaged, or sets do not fit together.
+        """
+        from stfer.data.shards import load_data
+
+        return load_data(self.folders())

@@ -1,0 +1,140 @@
+"""Many runs for one comparison: planned before the first trains, each in a process of its own or on Ray, then read."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stfer.runs.crossval import select_folds
+from stfer.runs.plan import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make: an architecture on a set with a seed."""
+
+    data: str
+    architecture: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.architecture} on {self.data}, seed {self.seed}"
+
+
+def parse_seeds(texts: Sequence[str]) -> list[int]:
+    """The seeds as numbers, each once.
+
+    Raises:
+        ValueError: One is not a number of at least 0, or there is none.
+    """
+    if not texts or not all(text.strip().isdecimal() for text in texts):
+        raise ValueError(f"--seeds={','.join(texts)} must be numbers from 0, such as --seeds=0,1,2")
+    return list(dict.fromkeys(int(text) for text in texts))
+
+
+def check_architectures(names: Sequence[str]) -> list[str]:
+    """The architectures asked for, each once, or all that are registered.
+
+    Raises:
+        ValueError: One is not registered.
+    """
+    from stfer import models
+
+    unknown = [name for name in names if name not in models.ARCHITECTURES]
+    if unknown:
+        raise ValueError(
+            f"--archs names {', '.join(unknown)}, not among {', '.join(models.ARCHITECTURES)}"
+        )
+    return list(dict.fromkeys(names)) or list(models.ARCHITECTURES)
+
+
+def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> None:
+    """Refuse what cannot run before hours are spent on the rest.
+
+    Raises:
+        ValueError: Two sets have one name, so that their runs would share a folder; or one lacks a subject asked for.
+    """
+    owners: dict[Path, str] = {}
+    for job, plan in plans.items():
+        select_folds(plan, subjects)
+        owner = owners.setdefault(plan.folder.path, job.data)
+        if owner != job.data:
+            raise ValueError(
+                f"--data: {owner} and {job.data} are both named {plan.shards.name}, so their runs would share "
+                f"{plan.folder.path}; compare them with a --workdir each"
+            )
+
+
+def finished_jobs(plans: Mapping[Job, Plan]) -> set[Job]:
+    """The runs that stand on every fold, with these settings, this data and this code.
+
+    Raises:
+        SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
+    """
+    return {job for job, plan in plans.items() if plan.is_whole()}
+
+
+def run_jobs(
+    jobs: Sequence[Job], finished: Collection[Job], flags: Sequence[str]
+) -> tuple[list[Job], int]:
+    """Make what is missing, one `experiments.loso` process a run, so that each starts with a clean device.
+
+    Args:
+        jobs: All runs, in order.
+        finished: Those that need nothing.
+        flags: Further flags of every process.
+
+    Returns:
+        The runs that failed, and 0 or the exit code of a stop: 128 and the signal's number.
+    """
+    failed = []
+    for number, job in enumerate(jobs, start=1):
+        if job in finished:
+            print(f"\n[{number}/{len(jobs)}] {job}: finished already", flush=True)
+            continue
+        print(f"\n[{number}/{len(jobs)}] {job}", flush=True)
+        code = _run_job(job, flags)
+        if code >= 128:
+            return failed, code
+        if code:
+            failed.append(job)
+    return failed, 0
+
+
+def _run_job(job: Job, flags: Sequence[str]) -> int:
+    """The exit code of one run; negative when a signal killed it."""
+    command = [
+        *(sys.executable, "-m", "experiments.loso"),
+        *(f"--data={job.data}", f"--arch={job.architecture}", f"--seed={job.seed}", *flags),
+    ]
+    with subprocess.Popen(command) as process, _signals_left_to(process) as caught:
+        code = process.wait()
+    # Asked to stop while it drew its last figures it still ends with 0; before its own handler, it dies of the signal.
+    return 128 + caught[0] if caught else code
+
+
+@contextmanager
+def _signals_left_to(process: subprocess.Popen) -> Iterator[list[int]]:
+    """Leave stopping to the run, which saves first; what a terminal has sent it too is one request to it.
+
+    Yields:
+        The signals that came meanwhile.
+    """
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        caught.append(number)
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

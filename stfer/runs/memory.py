@@ -1,0 +1,77 @@
+"""Memory: what may still be taken, and freed memory kept for the next step where the C library is glibc.
+
+XLA:CPU allocates a program's scratch memory anew at each call. By default glibc gives such large blocks back to the
+operating system, and the next call pays for mapping and clearing every page again: about a third of the time of a
+forward pass.
+"""
+
+import contextlib
+import ctypes
+from pathlib import Path
+
+import psutil
+
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell malloc to reuse large blocks instead of unmapping them; best called before there are threads.
+
+    Returns:
+      Whether the C library took the settings (False where it is not glibc).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST))
+    taken = [mallopt(name, value) for name, value in settings]  # every one, also after a refusal
+    return all(taken)
+
+
+def fits(nbytes: int) -> bool:
+    """Whether a set of clips fits on the device beside a training: in at most a third of what is free there."""
+    import jax
+
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return nbytes <= min(psutil.virtual_memory().available, left_to_group()) / 3
+    memory = device.memory_stats() or {}
+    # Without statistics (another allocator than JAX's own) nothing is known: small sets alone are kept.
+    free = memory.get("bytes_limit", 3 << 30) - memory.get("bytes_in_use", 0)
+    return nbytes <= free / 3
+
+
+def left_to_group(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """Bytes that the process' control groups (a batch job, a container) may still take; infinite without a limit.
+
+    Args:
+        groups: The file that names the process' groups, a line a hierarchy (Linux, version 1 or 2).
+        root: Where the hierarchies are mounted.
+    """
+    v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    v2 = ("memory.max", "memory.current", "inactive_file")
+    left = [float("inf")]
+    with contextlib.suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            top, names = (root / "memory", v1) if controllers else (root, v2)
+            folder = top / path.lstrip("/")
+            # A limit may be set at any level from the process' group up.
+            levels = [folder, *folder.parents]
+            left += [_left_at(level, *names) for level in levels[: levels.index(top) + 1]]
+    return min(left)
+
+
+def _left_at(folder: Path, limit: str, used: str, droppable: str) -> float:
+    try:
+        parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        room = int((folder / limit).read_text()) - int((folder / used).read_text())
+        return room + int(parts[droppable])  # files in memory, which the system lets go of
+    except (OSError, ValueError, KeyError):  # no such group here, or no limit ("max")
+        return float("inf")

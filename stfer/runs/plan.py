@@ -1,0 +1,249 @@
+"""A cross-validation of one architecture on one set: what it is, before anything is trained."""
+
+import datetime
+import functools
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from stfer import models
+from stfer.data import examples, folds
+from stfer.data.clips import ClipRule
+from stfer.data.examples import Arrays
+from stfer.data.folds import Fold
+from stfer.data.shards import Shards
+from stfer.evaluation.run_folder import RunFolder
+from stfer.models.fields import describe_fields, parse_fields
+from stfer.runs import memory
+from stfer.runs.environment import hardware
+from stfer.runs.source import source_digests
+from stfer.storage.environment import versions
+from stfer.training import augment, batches
+from stfer.training.checkpoints import FoldCheckpoints
+from stfer.training.config import TrainConfig, identity
+from stfer.training.engine import Engine
+from stfer.training.parallel import make_engine
+from stfer.training.stages import Stage, stages_of
+from stfer.training.step import Learner, init_state, make_learner
+from stfer.training.task import TASKS
+
+SAME = ("settings", "data", "clips", "code")
+"""The parts of a run's record that decide whether a folder can go on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Trainings of one architecture on the folds of one set.
+
+    Attributes:
+        config: The training settings.
+        protocol: A name in `stfer.data.folds.PROTOCOLS`, or "final" for one training of a whole set.
+        shards: The set.
+        folds: All folds, in order.
+        folder: Where the results go.
+        modules: Modules that registered what the settings name, for the record.
+        arguments: Where the set came from, as a command's flags name it, for the record.
+    """
+
+    config: TrainConfig
+    protocol: str
+    shards: Shards
+    folds: Sequence[Fold]
+    folder: RunFolder
+    modules: Sequence[str] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fold_names(self) -> list[str]:
+        return [fold.held_out for fold in self.folds]
+
+    def fold(self, name: str) -> Fold:
+        """The fold of a name."""
+        return next(fold for fold in self.folds if fold.held_out == name)
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of each fold's training, in order."""
+        return stages_of(self.config)
+
+    @functools.cached_property
+    def last_config(self) -> TrainConfig:
+        """The settings of the last stage, whose model is tested."""
+        return self.stages[-1].config(self.config)
+
+    def learner(self, stage: Stage) -> Learner:
+        """What a stage trains."""
+        return make_learner(stage.config(self.config), len(self.shards.classes), stage.paths())
+
+    def engine(self, stage: Stage, parallel: str = "none", resident: bool | None = None) -> Engine:
+        """The compiled functions that all folds share in a stage.
+
+        Args:
+            stage: The stage.
+            parallel: "folds", "batch" or "none"; see `stfer.training.parallel`.
+            resident: Keep the set on the device; None decides by the memory there is.
+        """
+        learner = self.learner(stage)
+        shape = batches.Shape.covering(self.folds, learner.config.batch_size)
+        found = examples.training_examples(self.shards, stream_rules(learner))
+        fits = memory.fits(found.nbytes) if resident is None else resident
+        return make_engine(parallel, learner, found, shape, fits)
+
+    def evaluation_clips(self, row: int) -> Arrays:
+        """The evaluation clips of one sequence, [clips, ...] a stream (paper VI-B)."""
+        rules = stream_rules(self.learner(self.stages[-1]))
+        return examples.evaluation_examples(self.shards, rules, row)
+
+    def parameter_count(self) -> int:
+        """Trainable parameters of the model that is tested."""
+        learner = self.learner(self.stages[-1])
+        found = examples.training_examples(self.shards, stream_rules(learner))
+        state = jax.eval_shape(
+            functools.partial(init_state, learner), found.empty(1), jax.random.key(0)
+        )
+        return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
+
+    def record(self) -> dict[str, Any]:
+        """What `config.json` holds; `SAME` names the parts that decide whether a folder can go on."""
+        shards = self.shards
+        return {
+            "settings": self.config.to_dict() | {"protocol": self.protocol},
+            "data": {
+                "name": shards.name,
+                "checksum": shards.checksum,
+                "classes": list(shards.classes),
+                "sequences": len(shards),
+                "subjects": len(set(shards.subjects)),
+                "crop": shards.crop,
+            },
+            "clips": {
+                stage.name: {
+                    name: {"offsets": list(rule.offsets), "slide": rule.slide}
+                    for name, rule in stream_rules(self.learner(stage)).items()
+                }
+                for stage in self.stages
+            },
+            "code": {"stfer": versions().get("stfer", "source tree")} | self._digests(),
+            "arguments": dict(self.arguments),
+            "modules": list(self.modules),
+            "versions": versions(),
+            "hardware": hardware(),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+    def is_whole(self) -> bool:
+        """Whether the folder holds this run, on every fold.
+
+        Raises:
+            SettingsDifferError: It holds another run.
+        """
+        if not (self.folder.path / "config.json").exists():
+            return False
+        self.folder.create(self.record(), same_run)
+        return (
+            all(map(self.folder.is_finished, self.fold_names))
+            and (self.folder.path / "result.json").exists()
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What of the record makes a run the same; see `same_run`."""
+        return same_run(self.record())
+
+    def _digests(self) -> dict[str, str]:
+        definitions: list[Any] = []
+        for stage in self.stages:
+            config = stage.config(self.config)
+            definitions.append(models.ARCHITECTURES[config.architecture])
+            definitions.append(TASKS[config.task or models.registration(config.architecture).task])
+            definitions.append(augment.AUGMENTATIONS[config.augment])
+        return source_digests(definitions)
+
+    def checkpoints(
+        self, fold: Fold, folder: Path | None = None, stage: Stage | None = None
+    ) -> FoldCheckpoints:
+        """A fold's checkpoints (in its folder of the run, or another), tied to all that its weights depend on."""
+        place = folder or self.folder.fold(fold.held_out)
+        found = self.identity() | {"held_out": fold.held_out}
+        if stage is not None and stage is not self.stages[-1]:
+            place, found = place / "stages" / stage.name, found | {"stage": stage.name}
+        return FoldCheckpoints(place, found)
+
+
+def same_run(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a stored or fresh record that make a run the same, settings that it lacks at their defaults."""
+    parts = {part: record.get(part, {}) for part in SAME}
+    return parts | {"settings": identity(parts["settings"])}
+
+
+def stream_rules(learner: Learner) -> dict[str, ClipRule]:
+    """Which frames of each stream a learner's examples hold: the model's inputs, and what its task needs beside.
+
+    Raises:
+        ValueError: A rule makes clips of another length than the model takes.
+    """
+    entry = models.registration(learner.config.architecture)
+    rules = dict(entry.rules(learner.module.frames))
+    first = rules[entry.inputs[0]]
+    return rules | {name: rules.get(name, first) for name in learner.task.streams}
+
+
+def prepare(
+    config: TrainConfig,
+    protocol: str,
+    shards: Shards,
+    workdir: str | Path,
+    modules: Sequence[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Put a cross-validation together and check that it can run.
+
+    Raises:
+        ValueError: The architecture, task, protocol or another name is unknown, or a sequence is shorter than a clip.
+    """
+    config = canonical(config)
+    parts = folds.folds(protocol, shards.subjects)
+    if config.validation:
+        parts = [
+            folds.with_validation(fold, shards.subjects, config.validation, config.seed)
+            for fold in parts
+        ]
+    folder = RunFolder(run_path(workdir, shards.name, protocol, config))
+    plan = Plan(config, protocol, shards, parts, folder, modules, arguments or {})
+    check_lengths(plan)
+    return plan
+
+
+def canonical(config: TrainConfig) -> TrainConfig:
+    """The settings with the model's fields as values of their types, however they were written."""
+    fields = parse_fields(config.architecture, config.model)
+    return config.replace(model=describe_fields(fields))
+
+
+def check_lengths(plan: Plan) -> None:
+    """Raise ValueError where a sequence is shorter than a clip of one of the stages."""
+    for stage in plan.stages:
+        learner = plan.learner(stage)
+        shortest = max(rule.shortest for rule in stream_rules(learner).values())
+        short = [
+            f"{name} ({length})"
+            for name, length in zip(plan.shards.ids, plan.shards.lengths, strict=True)
+            if length < shortest
+        ]
+        if short:
+            raise ValueError(
+                f"--arch={learner.config.architecture} needs sequences of at least {shortest} frames, but --data holds "
+                f"{len(short)} shorter ones: {', '.join(short[:3])}{' ...' if len(short) > 3 else ''}"
+            )
+
+
+def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
+    """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`; a set's name is data, so it cannot leave the workdir."""
+    name = urllib.parse.quote(data, safe="+ ")
+    if not name.strip("."):
+        name = name.replace(".", "%2E")
+    return Path(workdir) / name / protocol / config.architecture / f"seed={config.seed}"

@@ -37,6 +37,13 @@ def define_flags() -> None:
         ["drop", "interpolate"],
         "A frame without a face: drop its sequence?",
     )
+    flags.DEFINE_float(
+        "missing_share",
+        0.25,
+        "Interpolation fills at most this share of a sequence's frames.",
+        0.0,
+        1.0,
+    )
     flags.DEFINE_enum("gaps", "drop", ["drop", "keep"], "Sequences whose frame numbers have gaps.")
     flags.DEFINE_string(
         "population",
@@ -46,8 +53,22 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("synonyms", None, "manifest: a JSON file of further emotion names.")
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
+    flags.DEFINE_enum(
+        "rotate", "0", ["0", "90", "180", "270"], "Degrees clockwise to turn all frames by."
+    )
+    flags.DEFINE_float(
+        "frame_rate",
+        None,
+        "manifest: frames a second to take from videos of another rate, by their time stamps (default: all frames); "
+        "of pictures, how many a second there are.",
+        lower_bound=0.01,
+    )
     flags.DEFINE_integer(
-        "workers", os.cpu_count() or 1, "Processes.", lower_bound=1, upper_bound=256
+        "workers",
+        None,
+        "Processes (default: one a core that this process may use).",
+        lower_bound=1,
+        upper_bound=256,
     )
     flags.DEFINE_bool(
         "check", False, "Look at the folders only: no pixel is read, nothing is written."
@@ -59,17 +80,24 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> None:
-    _require()
     # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
-    from stfer.data.sequence import CLASSES, select
+    from stfer.data.sequence import CLASSES, alike_warning, select
+    from stfer.data.workers import usable_cores
 
+    for name in ("root", "out", "synonyms", "yunet_model"):
+        if FLAGS[name].value:
+            FLAGS[name].value = os.path.expanduser(FLAGS[name].value)
+    _require()
+    FLAGS.workers = FLAGS.workers or usable_cores()
     command.print_settings("preprocess", _settings())
     settings = None if FLAGS.check else _crop_settings()
     sequences, dropped = _read()
     classes = CLASSES[int(FLAGS.classes)]
     kept, unfit = select(sequences, classes, FLAGS.min_frames, keep_gaps=FLAGS.gaps == "keep")
     _print_counts(sequences, dropped, kept)
+    if warning := alike_warning(s.subject for s in [*kept, *unfit]):
+        print(f"warning: {warning}")
     if FLAGS.check:
         _print_classes("Would be left before face detection", [s.label for s in kept], classes)
         _print_dropped([*dropped, *unfit], "would be dropped")
@@ -79,6 +107,7 @@ def main(argv: list[str]) -> None:
         return
     result = _preprocess(kept, [*dropped, *unfit], settings, classes)
     _print_classes("Left", [entry["label"] for entry in result.kept], classes)
+    _print_notes(result.notes)
     _print_dropped(result.dropped, f"dropped (all in {Path(FLAGS.out) / 'dropped.csv'})")
     command.print_paths([result.folder])
 
@@ -109,7 +138,20 @@ def _settings() -> dict[str, object]:
     names = ["dataset", "root", "out", "classes", "min_frames", "gaps"]
     names += ["light", "modality"] if FLAGS.dataset == "oulu_casia" else []
     names += ["synonyms", "population"] if FLAGS.dataset == "manifest" else []
-    names += [] if FLAGS.check else ["detector", "margin", "size", "missing_faces", "workers"]
+    names += (
+        []
+        if FLAGS.check
+        else [
+            "detector",
+            "margin",
+            "size",
+            "missing_faces",
+            "missing_share",
+            "rotate",
+            "frame_rate",
+            "workers",
+        ]
+    )
     shown = {name: getattr(FLAGS, name) for name in names}
     if "margin" in shown and FLAGS.margin is None:
         from stfer.data.faces import DEFAULT_MARGIN
@@ -135,7 +177,7 @@ def _read():
     if FLAGS.dataset == "ck_plus":
         return ck_plus.read(FLAGS.root)
     if FLAGS.dataset == "manifest":
-        return manifest.read(FLAGS.root, FLAGS.synonyms)
+        return manifest.read(FLAGS.root, FLAGS.synonyms, FLAGS.frame_rate)
     lights = [light.strip().lower() for light in FLAGS.light if light.strip()]
     layout = oulu_casia.find_layout(FLAGS.root, FLAGS.modality)
     if layout.cropped and FLAGS.detector != "none":
@@ -160,7 +202,7 @@ def _preprocess(kept, dropped, settings, classes):
         labels = [entry["label"] for entry in entries]
         files = {"class_distribution.png": overview.draw_class_distribution(labels, classes, name)}
         if FLAGS.preview:
-            tracks = [(e["sequence"], writer.frames(e), e["note"]) for e in entries]
+            tracks = [(e["sequence"], writer.frames(e), e["note"]["faces"]) for e in entries]
             files |= overview.contact_sheets(tracks)
         return files
 
@@ -175,6 +217,9 @@ def _preprocess(kept, dropped, settings, classes):
             classes=classes,
             dropped=dropped,
             min_frames=FLAGS.min_frames,
+            frame_rate=FLAGS.frame_rate or overview.common_rate(kept),
+            missing_share=FLAGS.missing_share,
+            rotate=int(FLAGS.rotate),
             workers=FLAGS.workers,
             progress=bar.update,
             extra_files=figures,
@@ -226,6 +271,14 @@ def _print_classes(title: str, labels: list[str], classes: tuple[str, ...]) -> N
     for name in classes:
         count = labels.count(name)
         print(f"  {name:<12}{count:>6}  {'#' * round(40 * count / max(len(labels), 1))}")
+
+
+def _print_notes(notes) -> None:
+    from stfer.data import overview
+
+    for text, count, example in overview.kinds_of_notes(notes):
+        of = f"{example} and {count - 1} more" if count > 1 else example
+        print(f"note: {of}: {text}")
 
 
 def _print_dropped(dropped, what: str) -> None:

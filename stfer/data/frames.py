@@ -8,7 +8,8 @@ import numpy as np
 
 from stfer.data.pictures import PictureReader, read_image
 from stfer.data.sequence import Sequence, UnreadableFrameError
-from stfer.data.video import SeekError, Video, turned
+from stfer.data.video import SeekError, Video
+from stfer.data.video_frames import turned
 from stfer.data.video_index import Index, count_frames, index_video
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Looking at a data set: counts beside the complete set's, the class distribution, sheets of crops."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Items
@@ -77,6 +78,31 @@ def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped
         count[item.kind] += 1
         examples.setdefault(item.kind, item)
     return [(kind, number, examples[kind]) for kind, number in count.most_common()]
+
+
+def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
+    """Notes on sequences, those that differ in numbers alone as one: (text, count, a sequence), most frequent first."""
+    first: dict[str, tuple[str, str]] = {}
+    count: Counter[str] = Counter()
+    for sequence, text in notes:
+        kind = re.sub(r"[0-9.]+", "0", text)
+        count[kind] += 1
+        first.setdefault(kind, (text, sequence))
+    return [(first[kind][0], number, first[kind][1]) for kind, number in count.most_common()]
+
+
+def common_rate(sequences: Iterable[Sequence]) -> float | None:
+    """The frame rate of most sequences, as a whole number where it is within 2 % of one; None where unknown.
+
+    A set has one rate only if nine of ten sequences agree with it within a tenth.
+    """
+    rates = np.array([s.rate for s in sequences if s.rate], float)
+    if not len(rates):
+        return None
+    rate = float(np.median(rates))
+    if np.mean(np.abs(rates - rate) <= 0.1 * rate) < 0.9:
+        return None
+    return float(round(rate)) if abs(rate - round(rate)) <= 0.02 * rate else rate
 
 
 def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: str) -> bytes:

@@ -8,17 +8,16 @@ and what decodes counts: what a container promises is only compared with it.
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import av
 import av.error
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from stfer.data.containers import Structure, structure
 from stfer.data.sequence import UnreadableFrameError, readable
+from stfer.data.video_frames import Clock, Geometry
 
 if TYPE_CHECKING:
     from stfer.data.video_index import Index
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 DEFAULT_RATE = 25.0
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
 MAX_PIXELS = 1 << 26  # of one frame; a few damaged bytes must not ask for all memory
-_JITTER = 1.5  # frames that a clock may run back without being another part's
-_JUMP = 10.0  # seconds that the clock of a transport stream may jump within one part, as in FFmpeg
 _ATTACHED_PICTURE = 0x400
 _TIMEOUT = (10.0, 10.0)  # seconds to open a network stream, and to wait for its next packet
 _MOST_ERRORS = 10_000
@@ -40,70 +37,6 @@ class VideoFrame(NamedTuple):
     number: int
     seconds: float
     pixels: np.ndarray
-
-
-@dataclass
-class _Clock:
-    """Seconds since the first frame, from time stamps that may lack or begin anew; never runs back."""
-
-    step: float
-    has_jumps: bool = False
-    last: float | None = None
-    base: float = 0.0
-    restarts: int = 0
-
-    def __call__(self, stamp: float | None) -> float:
-        if stamp is None:
-            self.last = 0.0 if self.last is None else self.last + self.step
-            return self.last
-        if self.last is None:
-            self.base = stamp
-        seconds = stamp - self.base
-        if self.last is not None:
-            ahead = seconds - self.last
-            if ahead < -_JITTER * self.step or (self.has_jumps and ahead > _JUMP):
-                self.base = stamp - (self.last + self.step)
-                seconds = self.last + self.step
-                self.restarts += 1
-            elif ahead > 0:
-                self.step = ahead
-        self.last = max(seconds, self.last or 0.0)
-        return self.last
-
-
-@dataclass
-class _Geometry:
-    """Turns decoded frames upright and square, and fits those of another size into the first one's."""
-
-    rotate: int
-    size: tuple[int, int] | None = None
-    notes: list[str] = field(default_factory=list)
-    converter: VideoReformatter = field(default_factory=VideoReformatter)
-
-    def __call__(self, frame: av.VideoFrame, aspect: float, number: int) -> np.ndarray:
-        width, height = frame.width, frame.height
-        if not 1 / 16 <= aspect <= 16:
-            aspect = 1.0
-        shown = (round(width * max(aspect, 1)), round(height * max(1 / aspect, 1)))
-        if shown != (width, height) and number == 0:
-            self.notes.append(
-                f"pixels are not square: {width}x{height} is shown as {shown[0]}x{shown[1]}"
-            )
-        # One converter for all frames keeps its tables; at an unchanged size BICUBIC changes no pixel.
-        pixels = self.converter.reformat(
-            frame, shown[0], shown[1], "rgb24", interpolation="BICUBIC"
-        ).to_ndarray()
-        pixels = turned(_as_displayed(pixels, frame), self.rotate)
-        size = pixels.shape[1::-1]
-        if self.size is None:
-            self.size = size
-        elif size != self.size:
-            note = f"the size changes to {size[0]}x{size[1]} at frame {number}; fitted into "
-            note += f"{self.size[0]}x{self.size[1]}"
-            if not any(known.startswith("the size changes") for known in self.notes):
-                self.notes.append(note)
-            pixels = fitted(pixels, self.size)
-        return pixels
 
 
 class Video:
@@ -130,13 +63,13 @@ class Video:
         self._name = path if is_stream(path) else readable(os.path.basename(path))
         self.structure = _structure(path, self._name)
         self._parts = list(self.structure.parts)
-        self._geometry = _Geometry(rotate % 360)
+        self._geometry = Geometry(rotate % 360)
         self.notes = self._geometry.notes
         self._hidden = self._errors = self.decoded = 0
         self._container, self._stream = self._open(0)
         self.rate = _rate(self._stream)
         self.promised = self._promise() if len(self._parts) == 1 else None
-        self._clock = _Clock(1 / self.rate, "mpegts" in self._container.format.name)
+        self._clock = Clock(1 / self.rate, "mpegts" in self._container.format.name)
         self._frames = self._decode_parts()
 
     def __enter__(self) -> Self:
@@ -358,24 +291,6 @@ def is_stream(path: str) -> bool:
     return path.partition("://")[0].lower() in STREAM_SCHEMES and "://" in path
 
 
-def turned(pixels: np.ndarray, degrees: int) -> np.ndarray:
-    """Pixels turned clockwise by a multiple of 90 degrees."""
-    return np.ascontiguousarray(np.rot90(pixels, -degrees // 90)) if degrees else pixels
-
-
-def fitted(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels scaled into (width, height) without squeezing, black where there is none."""
-    width, height = size
-    factor = min(width / pixels.shape[1], height / pixels.shape[0])
-    inner = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(pixels, inner, interpolation=method)
-    canvas = np.zeros((height, width, *pixels.shape[2:]), np.uint8)
-    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return canvas
-
-
 def _structure(path: str, name: str) -> Structure:
     if is_stream(path):
         return Structure(((0, 0),), False)
@@ -410,19 +325,3 @@ def _rate(stream: Any) -> float:
 def _words(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())[:200]
-
-
-def _as_displayed(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turned and mirrored as the frame's display matrix says, for quarters of a turn."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5]
-    if a == 0 and d == 0 and b and c:
-        pixels = pixels.transpose(1, 0, 2)
-        pixels = pixels[:, ::-1] if c < 0 else pixels
-        pixels = pixels[::-1] if b < 0 else pixels
-    elif b == 0 and c == 0:
-        pixels = pixels[:, ::-1] if a < 0 else pixels
-        pixels = pixels[::-1] if d < 0 else pixels
-    return np.ascontiguousarray(pixels)

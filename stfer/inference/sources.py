@@ -19,7 +19,8 @@ import numpy as np
 from stfer.data.pictures import EXTRA, PLUGINS, PictureReader, is_picture, is_unread
 from stfer.data.readers import tree
 from stfer.data.sequence import UnreadableFrameError
-from stfer.data.video import DEFAULT_RATE, Video, is_stream, turned
+from stfer.data.video import DEFAULT_RATE, Video, is_stream
+from stfer.data.video_frames import turned
 
 CAMERA = "camera:"
 
@@ -187,7 +188,7 @@ def _of_images(name: str, paths: tuple[str, ...], rate: float | None, rotate: in
 
 def _of_list(path: Path, rate: float | None, rotate: int) -> Source:
     try:
-        lines = tree.decode_text(path.read_bytes()).splitlines()
+        lines = re.split(r"\r\n|\r|\n", tree.decode_text(path.read_bytes()))
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no list of images: not UTF-8 text") from None
     paths = tuple(_listed(path.parent, line.strip()) for line in lines if line.strip())

@@ -8,7 +8,8 @@ import pytest
 
 from stfer.data.frames import FrameReader, VideoReader
 from stfer.data.sequence import FrameSource, Sequence, UnreadableFrameError
-from stfer.data.video import Video, fitted
+from stfer.data.video import Video
+from stfer.data.video_frames import fitted
 from stfer.data.video_index import index_video
 from videos import SIZE, flat, levels, write_video
 
@@ -267,7 +268,7 @@ class Counting(VideoReader):
         ("a.mp4", "libx264", {"g": "25", "bf": "2"}),
         ("a.mkv", "libx264", {"g": "25", "bf": "2"}),
         ("a.webm", "libvpx", {"g": "25", "auto-alt-ref": "1", "lag-in-frames": "16"}),
-        ("a.avi", "mpeg4", {"g": "25", "bf": "2"}),
+        ("a.avi", "mpeg4", {"g": "25", "bf": "2", "b": "2000000"}),
         ("a.ts", "libx264", {"g": "25", "bf": "2"}),
         ("a.h264", "libx264", {"g": "25"}),
     ],

@@ -82,8 +82,8 @@ def alike_subjects(subjects: Iterable[str]) -> list[tuple[str, ...]]:
     """
     groups: dict[str, set[str]] = {}
     for subject in subjects:
-        plain = re.sub(r"0+(?=[0-9])", "", re.sub(r"(?<=[0-9])0", "\0", subject.strip().casefold()))
-        groups.setdefault(plain.replace("\0", "0"), set()).add(subject)
+        plain = re.sub(r"(?<![0-9])0+(?=[0-9])", "", subject.strip().casefold())
+        groups.setdefault(plain, set()).add(subject)
     return sorted(tuple(sorted(names)) for names in groups.values() if len(names) > 1)
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
+from stfer.data.lettering import legible, plain
 from stfer.data.readers import ck_plus, oulu_casia
 from stfer.data.sequence import Dropped, Sequence
 
@@ -120,7 +121,7 @@ def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: s
     axes.set_title(f"{title}: {sum(count.values())} sequences".replace("$", r"\$"))
     axes.spines[["top", "right"]].set_visible(False)
     data = BytesIO()
-    figure.savefig(data, format="png", dpi=150, metadata={"Software": None})
+    legible(figure).savefig(data, format="png", dpi=150, metadata={"Software": None})
     return data.getvalue()
 
 
@@ -196,7 +197,7 @@ def _strip(jump: float, doubtful: int, name: str, frame: int, crops: np.ndarray)
         corners = (2 * TILE, _CAPTION), (3 * TILE - 1, _CAPTION + TILE - 1)
         cv2.rectangle(strip, *corners, (220, 0, 0), 2)
     # OpenCV's fonts know ASCII alone.
-    text = name.encode("ascii", "replace").decode()[-34:]
+    text = plain(name)[-34:]
     text += f"  {-jump:.2f} at {frame + 1}" + (f", {-doubtful} doubtful" if doubtful else "")
     cv2.putText(strip, text, (1, 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
     return strip

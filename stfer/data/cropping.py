@@ -10,7 +10,7 @@ import numpy as np
 from stfer.data.faces import (
     CropSettings,
     Face,
-    FaceTracker,
+    FaceFollower,
     Tracked,
     crop_face,
     find_faces,
@@ -113,7 +113,8 @@ class _Cropper:
 
     def __init__(self, sequence: Sequence, work: Work, reader: FrameReader):
         self._sequence, self._work, self._reader = sequence, work, reader
-        self._tracker = FaceTracker(work.settings)
+        # One person from neutral to apex: however long the face is lost, it is the same one.
+        self._follower = FaceFollower(work.settings, largest=1, patience=None)
         self._faces: list[Tracked | None] = []
         self._shape: tuple[int, ...] | None = None
         self._outside: list[float] = []
@@ -164,7 +165,7 @@ class _Cropper:
             self._problem = f"frame sizes differ: {sizes}"
             return
         self._shape = frame.shape[:2]
-        found = self._tracker(frame)
+        found = self._follower.one(frame)
         if found is not None:
             self._crops[len(self._faces)] = crop_face(frame, found.face, self._work.settings)
             self._outside.append(_share_outside(found.face, self._shape, self._work.settings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from stfer.data.faces import CropSettings, Face, FaceTracker, crop_face, overlap
+from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face, overlap
 from stfer.data.faces.lbp import CASCADE
 from stfer.data.frames import FrameReader
 from stfer.data.sequence import Sequence
@@ -53,7 +53,7 @@ def measure(
     plain = plain and settings.detector == "lbp"
     try:
         for sequence in sequences:
-            tracker = FaceTracker(settings)
+            follower = FaceFollower(settings, largest=1, patience=None)
             with FrameReader(sequence) as reader:
                 for index in range(len(sequence)):
                     if found.total() == frames:
@@ -61,7 +61,7 @@ def measure(
                     start = time.process_time()
                     frame = reader.read(index)
                     read = time.process_time()
-                    face = tracker(frame)
+                    face = follower.one(frame)
                     searched = time.process_time()
                     if face is not None:
                         crop_face(frame, face.face, settings)

@@ -2,7 +2,8 @@
 
 from stfer.data.faces.box import Face, Tracked, overlap
 from stfer.data.faces.crop import DEFAULT_MARGIN, DETECTORS, MISSING_FACES, CropSettings, crop_face
-from stfer.data.faces.detection import FaceTracker, find_faces, find_finely, track_face
+from stfer.data.faces.detection import find_faces, find_finely
+from stfer.data.faces.follower import FaceFollower
 
 __all__ = [
     "DEFAULT_MARGIN",
@@ -10,11 +11,10 @@ __all__ = [
     "MISSING_FACES",
     "CropSettings",
     "Face",
-    "FaceTracker",
+    "FaceFollower",
     "Tracked",
     "crop_face",
     "find_faces",
     "find_finely",
     "overlap",
-    "track_face",
 ]

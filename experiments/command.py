@@ -93,10 +93,11 @@ def given(without: Collection[str] = ()) -> list[str]:
 
 
 def print_settings(title: str, settings: Mapping[str, object]) -> None:
-    """Print a command's resolved settings, one a line, before it starts working."""
-    width = max(map(len, settings), default=0)
+    """Print a command's resolved settings, one a line, before it starts working; what is empty is left out."""
+    shown = {name: value for name, value in settings.items() if value not in ("", None, {})}
+    width = max(map(len, shown), default=0)
     print(title)
-    for name, value in settings.items():
+    for name, value in shown.items():
         print(f"  {name:<{width}}  {value}")
     sys.stdout.flush()
 

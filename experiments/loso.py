@@ -25,7 +25,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.data.folds import check_protocol
+    from stfer.data.folds import PROTOCOLS
     from stfer.models import registration
     from stfer.runs import crossval, environment, modules
     from stfer.runs.plan import prepare
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
     modules.import_modules(FLAGS.modules)
     registration(FLAGS.arch)
-    check_protocol(FLAGS.protocol)
+    PROTOCOLS.find(FLAGS.protocol)
     config, launch, source = shared.settings(), shared.launch(), shared.data()
     where = {"data": FLAGS.data, "protocol": FLAGS.protocol, "workdir": FLAGS.workdir}
     command.print_settings("Settings", config.to_dict() | where)

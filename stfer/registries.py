@@ -1,71 +1,81 @@
-"""Named things that commands and files refer to: one kind of registry for all of them."""
+"""Registries: names that commands and files use, and what was registered under them.
 
+Registering the same thing again, as a notebook's cell that is run twice or a reloaded file does, takes the place of
+the earlier; another thing under a taken name is an error.
+"""
+
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
-class Registry[Item](Mapping[str, Item]):
-    """A mapping from name to what was registered under it.
 
-    Registering the same definition again (a notebook cell run twice, `importlib.reload`) replaces it; two
-    definitions are the same where module and qualified name are.
+class Registry[Entry](Mapping[str, Entry]):
+    """What is registered, by name, in the order of registration.
 
     Args:
-        kind: What it holds, for error sentences: "task".
+        what: What the entries are, for sentences: "reader".
     """
 
-    def __init__(self, kind: str):
-        self._kind = kind
-        self._items: dict[str, Item] = {}
+    def __init__(self, what: str):
+        self._what = what
+        self._entries: dict[str, Entry] = {}
+        self._sources: dict[str, tuple[str, str]] = {}
 
-    def register(self, name: str) -> Callable[[Any], Any]:
-        """A decorator that registers what it decorates under `name`.
+    def add(self, name: str, source: Callable, entry: Entry) -> None:
+        """Register an entry.
+
+        Args:
+            name: Letters, digits, `_` and `-`: it becomes part of paths.
+            source: The function or class that it was made of; its module and name tell the same from another.
+            entry: What the name stands for.
 
         Raises:
-            ValueError: The name is taken by another definition.
+            ValueError: The name cannot be one, or another source has it.
         """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a {self._what}: use letters, digits, _ and -")
+        place = origin(source)
+        taken = self._sources.get(name, place)
+        if taken != place:
+            raise ValueError(
+                f"the {self._what} name {name!r} is taken by {taken[1]} of {taken[0]}; "
+                f"register {place[1]} under another name"
+            )
+        self._entries[name], self._sources[name] = entry, place
 
-        def add(item: Any) -> Any:
-            taken = self._items.get(name)
-            if taken is not None and origin(taken) != origin(item):
-                raise ValueError(
-                    f"the {self._kind} name {name!r} is taken by {'.'.join(origin(taken))}; "
-                    f"register {'.'.join(origin(item))} under another name"
-                )
-            self._items[name] = item
-            return item
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """A decorator that registers what it decorates as its own entry; raises as `add`."""
+
+        def add(entry: Any) -> Any:
+            self.add(name, entry, entry)
+            return entry
 
         return add
 
-    def replace(self, name: str, item: Item) -> None:
-        """Put a value, which has no definition to compare, under `name`."""
-        self._items[name] = item
-
-    def find(self, name: str) -> Item:
-        """What has the name.
+    def find(self, name: str) -> Entry:
+        """The entry of a name.
 
         Raises:
-            ValueError: Nothing has; lists the names.
+            ValueError: There is none; lists those that are.
         """
-        if name not in self._items:
-            raise ValueError(
-                f"the {self._kind} {name!r} is unknown; it must be one of {', '.join(self._items)}"
-            )
-        return self._items[name]
+        if name not in self._entries:
+            raise ValueError(f"{self._what} must be one of {', '.join(self)}, not {name!r}")
+        return self._entries[name]
 
-    def __getitem__(self, name: str) -> Item:
-        return self._items[name]
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._entries)
 
 
-def origin(item: Any) -> tuple[str, str]:
-    """Module and qualified name of a definition (of its class, for an instance; of its function, for a partial)."""
-    item = getattr(item, "func", item)
-    if not hasattr(item, "__qualname__"):
-        item = type(item)
-    return item.__module__, item.__qualname__
+def origin(source: Any) -> tuple[str, str]:
+    """Module and qualified name of a definition; of its class, for an instance; of its function, for a partial."""
+    source = getattr(source, "func", source)
+    named = source if hasattr(source, "__qualname__") else type(source)
+    return named.__module__, named.__qualname__

@@ -11,9 +11,12 @@ import numpy as np
 from flax import linen as nn
 
 from stfer import models
+from stfer.data.examples import Examples
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.shards import write_shards
 from stfer.models.layers.normalization import BatchNorm
+from stfer.training.step import FoldConstants, Learner
+from stfer.training.task import make_task
 
 SIZE = 16
 
@@ -41,8 +44,7 @@ class Tiny(nn.Module):
         return logits.astype(jnp.float32), {"logits": logits}
 
 
-if "tiny" not in models.ARCHITECTURES:
-    models.register("tiny")(Tiny)
+models.register("tiny")(Tiny)
 
 
 def sequences(subjects: int = 4, classes=EMOTIONS_6, seed: int = 0, uneven: bool = True):
@@ -63,6 +65,25 @@ def sequences(subjects: int = 4, classes=EMOTIONS_6, seed: int = 0, uneven: bool
 def write_set(folder: Path, name: str = "tiny-set", **options) -> Path:
     """Write the tiny set as shards; returns the folder."""
     return write_shards(folder, sequences(**options), name=name)
+
+
+def learner(config, model=None) -> Learner:
+    """What trains a module (Tiny by default) as a classifier with the settings."""
+    return Learner(model or Tiny(), config, make_task("classification", config))
+
+
+def examples(frames, labels) -> Examples:
+    """Examples from clips uint8 [n, time, height, width, 3] and labels [n]."""
+    shapes = {"frames": (frames.shape[1:], frames.dtype)}
+    return Examples(np.asarray(labels, np.int32), shapes, lambda rows: {"frames": frames[rows]})
+
+
+def batch(frames, labels) -> dict:
+    """A batch of clips and labels."""
+    return {"frames": frames, "label": np.asarray(labels, np.int32)}
+
+
+FOLD = FoldConstants(np.uint32(0), np.int32(1))
 
 
 def leaves_equal(a, b) -> bool:

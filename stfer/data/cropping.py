@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from stfer.data.faces import (
+    DETECTORS,
     CropSettings,
     Face,
     FaceFollower,
@@ -15,7 +16,9 @@ from stfer.data.faces import (
     crop_face,
     find_faces,
     find_finely,
+    register_detector,
 )
+from stfer.data.faces.detectors import Search
 from stfer.data.frames import FrameReader, VideoReader
 from stfer.data.sequence import Sequence, UnreadableFrameError
 from stfer.data.video_frames import turned
@@ -284,8 +287,12 @@ def _share_outside(face: Face, shape: tuple[int, ...], settings: CropSettings) -
     return 1 - inside
 
 
-def start_worker() -> None:
-    """Set up a worker process: one process a core, so OpenCV's own threads would only compete."""
+def start_worker(detector: str, search: Search) -> None:
+    """Set up a worker process that finds faces with a detector."""
+    # One from outside the package is unknown to a new process until its module is imported, as `search` has done.
+    if detector not in DETECTORS:
+        register_detector(detector)(search)
+    # One process a core: OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
 
 

@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
 from io import BytesIO
 
 import numpy as np
 
 from stfer.data.lettering import legible, plain
-from stfer.data.readers import ck_plus, oulu_casia
-from stfer.data.sequence import Dropped, Sequence
+from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
+from stfer.data.shards.writer import ShardWriter
 
 TILE = 85
 _PAGE_ROWS, _PAGE_COLUMNS = 24, 3
@@ -19,56 +19,75 @@ _CAPTION = 16
 
 
 def complete_counts(
-    dataset: str,
+    complete: Mapping[str, int],
     sequences: Items[Sequence],
     dropped: Items[Dropped],
     kept: Items[Sequence],
-    lights: int = 1,
 ) -> list[tuple[str, int, int | None]]:
     """Counts of a set at hand, each beside the complete set's (None where there is no such number).
 
     Args:
-        dataset: `ck_plus`, `oulu_casia` or another.
+        complete: the complete set's, as `Reader.complete_counts` names them; those of labels only where it has them.
         sequences, dropped: what the reader returned.
         kept: what `sequence.select` left of it.
-        lights: how many of Oulu-CASIA's lights were read.
     """
-    subjects = {item.subject for item in (*sequences, *dropped)}
-    everything = len(sequences) + len(dropped)
     labels = Counter(sequence.label for sequence in sequences)
-    if dataset == "ck_plus":
-        known = ck_plus.COMPLETE
-        six = sum(count for label, count in labels.items() if label != "contempt")
-        rows = [
-            ("subjects", len(subjects), known["subjects"]),
-            ("sequences", everything, known["sequences"]),
-            ("labelled", len(sequences), known["labelled"]),
-            ("labelled subjects", len({s.subject for s in sequences}), known["labelled subjects"]),
-            ("without contempt", six, known["six classes"]),
-        ]
-        classes: Mapping[str, int | None] = ck_plus.COMPLETE_CLASSES
-    elif dataset == "oulu_casia":
-        known = oulu_casia.COMPLETE
-        rows = [
-            ("subjects", len(subjects), known["subjects"]),
-            ("sequences", everything, lights * known["sequences"]),
-        ]
-        classes = dict.fromkeys(sorted(labels), lights * oulu_casia.COMPLETE_CLASS)
-    else:
-        rows = [("subjects", len(subjects), None), ("sequences", everything, None)]
-        classes = dict.fromkeys(sorted(labels))
-    rows += [(label, labels[label], count) for label, count in classes.items()]
-    rows.append(("left before face detection", len(kept), None))
-    return rows
+    found = {
+        "subjects": len({item.subject for item in (*sequences, *dropped)}),
+        "sequences": len(sequences) + len(dropped),
+        "labelled": len(sequences),
+        "labelled subjects": len({s.subject for s in sequences}),
+        "without contempt": len(sequences) - labels["contempt"],
+    }
+    names = [name for name in found if name in complete or name in ("subjects", "sequences")]
+    known = [name for name in complete if name in EMOTIONS_7]
+    classes = known or sorted(labels)
+    found |= {name: labels[name] for name in classes}
+    rows = [(name, found[name], complete.get(name)) for name in (*names, *classes)]
+    return [*rows, ("left before face detection", len(kept), None)]
 
 
-def papers_count(dataset: str, lights: Items[str], modality: str) -> int | None:
-    """The number of sequences that the paper was left with after face detection, where it says so."""
-    if dataset == "ck_plus":
-        return ck_plus.COMPLETE["the paper's"]
-    if dataset == "oulu_casia" and tuple(lights) == ("strong",) and modality == "vl":
-        return oulu_casia.PAPERS_STRONG
-    return None
+def counts_text(
+    complete: Mapping[str, int],
+    sequences: Items[Sequence],
+    dropped: Items[Dropped],
+    kept: Items[Sequence],
+) -> str:
+    """`complete_counts` as a table, and the kept sequences' lengths; a warning where counts differ."""
+    rows = complete_counts(complete, sequences, dropped, kept)
+    lines = ["", f"{'':<28}{'found':>8}{'complete set':>14}"]
+    for what, found, whole in rows:
+        mark = "" if whole in (None, found) else "  differs"
+        lines.append(f"{what:<28}{found:>8}{'' if whole is None else whole:>14}{mark}")
+    if "the paper's" in complete:
+        lines.append(f"{'(the paper, after detection)':<28}{complete["the paper's"]:>8}")
+    if kept:
+        lengths = np.array([len(sequence) for sequence in kept])
+        lines.append(
+            f"lengths: {lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}, "
+            f"{lengths.sum()} frames in all"
+        )
+    if any(whole not in (None, found) for _, found, whole in rows):
+        lines.append("warning: counts differ from the complete set's; is the download whole?")
+    return "\n".join(lines)
+
+
+def classes_text(title: str, labels: Items[str], classes: Items[str]) -> str:
+    """The number of sequences a class as a table with bars."""
+    count = Counter(labels)
+    lines = ["", f"{title}: {len(labels)} sequences"]
+    for name in classes:
+        bar = "#" * round(40 * count[name] / max(len(labels), 1))
+        lines.append(f"  {name:<12}{count[name]:>6}  {bar}")
+    return "\n".join(lines)
+
+
+def dropped_text(dropped: Items[Dropped], what: str) -> str:
+    """How many sequences were dropped for each kind of reason, with an example."""
+    lines = ["", f"{len(dropped)} {what}"]
+    for kind, count, example in kinds_of_dropped(dropped):
+        lines.append(f"  {count:>5}  {kind:<20}  e.g. {example.sequence}: {example.reason}")
+    return "\n".join(lines)
 
 
 def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped]]:
@@ -81,6 +100,15 @@ def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped
     return [(kind, number, examples[kind]) for kind, number in count.most_common()]
 
 
+def notes_text(notes: Iterable[tuple[str, str]]) -> str:
+    """Notes on kept sequences, a line a kind, each with an example; empty without any."""
+    lines = []
+    for text, count, example in kinds_of_notes(notes):
+        of = f"{example} and {count - 1} more" if count > 1 else example
+        lines.append(f"note: {of}: {text}\n")
+    return "".join(lines)
+
+
 def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
     """Notes on sequences, those that differ in numbers alone as one: (text, count, a sequence), most frequent first."""
     first: dict[str, tuple[str, str]] = {}
@@ -90,20 +118,6 @@ def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str
         count[kind] += 1
         first.setdefault(kind, (text, sequence))
     return [(first[kind][0], number, first[kind][1]) for kind, number in count.most_common()]
-
-
-def common_rate(sequences: Iterable[Sequence]) -> float | None:
-    """The frame rate of most sequences, as a whole number where it is within 2 % of one; None where unknown.
-
-    A set has one rate only if nine of ten sequences agree with it within a tenth.
-    """
-    rates = np.array([s.rate for s in sequences if s.rate], float)
-    if not len(rates):
-        return None
-    rate = float(np.median(rates))
-    if np.mean(np.abs(rates - rate) <= 0.1 * rate) < 0.9:
-        return None
-    return float(round(rate)) if abs(rate - round(rate)) <= 0.02 * rate else rate
 
 
 def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: str) -> bytes:
@@ -173,6 +187,23 @@ def contact_sheets(tracks: Items[tuple[str, np.ndarray, list[list]]]) -> dict[st
         encoded = cv2.imencode(".jpg", page[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
         pages[name] = encoded.tobytes()
     return pages
+
+
+def figures(
+    name: str, classes: Items[str], preview: bool
+) -> Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]]:
+    """What `preprocess` takes as `extra_files`: the class distribution and, on request, sheets of crops."""
+
+    def draw(writer: ShardWriter, entries: list[dict], dropped: list[Dropped]) -> dict[str, bytes]:
+        del dropped
+        labels = [entry["label"] for entry in entries]
+        files = {"class_distribution.png": draw_class_distribution(labels, classes, name)}
+        if preview:
+            tracks = [(e["sequence"], writer.frames(e), e["note"]["faces"]) for e in entries]
+            files |= contact_sheets(tracks)
+        return files
+
+    return draw
 
 
 def _page(ranked: list[tuple]) -> np.ndarray:

@@ -25,8 +25,8 @@ from stfer.data.cropping import (
     one_video,
     start_worker,
 )
-from stfer.data.faces import CropSettings
-from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
+from stfer.data.faces import DETECTORS, CropSettings
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, common_rate
 from stfer.data.shards.writer import ShardWriter
 from stfer.data.workers import Died, run
 from stfer.storage.tables import csv_bytes
@@ -66,7 +66,6 @@ def preprocess(
     classes: tuple[str, ...] = EMOTIONS_6,
     dropped: Iterable[Dropped] = (),
     min_frames: int = MIN_FRAMES,
-    frame_rate: float | None = None,
     missing_share: float = MISSING_SHARE,
     rotate: int = 0,
     workers: int = 1,
@@ -80,7 +79,6 @@ def preprocess(
         population: whose subjects these are (see `shards.load_data`).
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
-        frame_rate: frames a second of all sequences, where it is known.
         missing_share: where `settings` interpolate missing faces, at most this share of a sequence's frames.
         rotate: degrees clockwise that frames are turned by, a multiple of 90.
         workers: processes; with 1 pictures are read in this one, videos in another.
@@ -105,7 +103,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings=decide | {"content": _fingerprint(listing)},
-        frame_rate=frame_rate,
+        frame_rate=common_rate(sequences),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
@@ -155,8 +153,10 @@ def _results(sequences: list[Sequence], work: Work, workers: int) -> Iterator[Cr
         for group in groups:
             yield from crop_group(group, work)
         return
+    detector = work.settings.detector
     function = functools.partial(crop_group, work=work)
-    with contextlib.closing(run(function, groups, max(1, workers), start_worker)) as results:
+    set_up = functools.partial(start_worker, detector, DETECTORS[detector].search)
+    with contextlib.closing(run(function, groups, max(1, workers), set_up)) as results:
         for result in results:
             yield f"crashed: {result}" if isinstance(result, Died) else result
 

@@ -74,6 +74,19 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def common_rate(sequences: Iterable[Sequence]) -> float | None:
+    """The frames a second of most sequences, a whole number where it is within 2 % of one; None where unknown.
+
+    A set has one rate only if at least nine of ten sequences are within a tenth of it.
+    """
+    rates = sorted(sequence.rate or 0.0 for sequence in sequences)
+    rate = rates[len(rates) // 2] if rates else 0.0
+    alike = sum(abs(other - rate) <= 0.1 * rate for other in rates)
+    if not rate or alike < 0.9 * len(rates):
+        return None
+    return float(round(rate)) if abs(rate - round(rate)) <= 0.02 * rate else rate
+
+
 def alike_subjects(subjects: Iterable[str]) -> list[tuple[str, ...]]:
     """Subjects that differ only in case, leading zeros or outer spaces, each group sorted.
 

@@ -39,6 +39,22 @@ class Timing:
     agreement: float | None
     only_plain: int
 
+    def __str__(self) -> str:
+        total = self.read + self.find + self.crop
+        found = ", ".join(f"{how} {count}" for how, count in sorted(self.found.items()))
+        lines = [
+            f"{self.frames} frames, the last of {self.size[0]}x{self.size[1]}, on one core",
+            f"  milliseconds a frame: read {self.read:.2f}, find {self.find:.2f}, "
+            f"crop {self.crop:.2f}, in all {total:.2f}",
+            f"  found: {found}",
+        ]
+        if self.plain is not None and self.agreement is not None:
+            lines.append(
+                f"  a plain full search: {self.plain:.2f} ms; its face is the same (overlap at least "
+                f"{AGREE}) on {self.agreement:.2%}; {self.only_plain} faces only it found"
+            )
+        return "\n".join(lines)
+
 
 def measure(
     sequences: Iterable[Sequence], settings: CropSettings, frames: int, plain: bool = True

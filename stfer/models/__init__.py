@@ -1,4 +1,4 @@
-"""The six architectures of the paper's section IV, with the widths of its Table I.
+"""The six architectures of the paper's section IV, with the widths of its Table I, and the systems of its section III.
 
 All are called `model.apply(variables, clips, train=False, mask=None) -> (logits, endpoints)` with
 `clips: float [batch, time, height, width, channel]` in [0, 1]; see `stfer.models.blocks.Architecture`.
@@ -16,6 +16,7 @@ from stfer.models.registry import (
     register,
     registration,
 )
+from stfer.models.related import register_related
 from stfer.models.rnn import RNN
 from stfer.models.single_frame import SingleFrame
 from stfer.models.slow_fusion import SlowFusion
@@ -26,6 +27,7 @@ register("late_fusion", clips=spread)(LateFusion)
 register("slow_fusion", clips=last_frames)(SlowFusion)
 register("conv3d", clips=sliding)(Conv3D)
 register("rnn", clips=last_frames)(RNN)
+register_related()
 
 __all__ = [
     "ARCHITECTURES",

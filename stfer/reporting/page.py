@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from stfer.data.folds import PROTOCOLS
+from stfer.data.folds import describe_protocol
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
@@ -151,7 +151,7 @@ def _settings(comparison: Comparison) -> list[tuple[str, str]]:
         ("sequences, subjects", f"{data.get('sequences', '?')}, {comparison.subjects}"),
         ("classes", ", ".join(comparison.runs[0].classes)),
         ("face crop", _pairs(data.get("crop") or {})),
-        ("protocol", PROTOCOLS.get(comparison.protocol, comparison.protocol)),
+        ("protocol", describe_protocol(comparison.protocol)),
         *((name.replace("_", " "), str(value)) for name, value in comparison.settings.items()),
     ]
     for title, texts in (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stfer.data.folds import PROTOCOLS
+from stfer.data.folds import describe_protocol
 from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.evaluation.run_folder import FORMAT
 from stfer.evaluation.voting import VOTES
@@ -169,7 +169,7 @@ class Comparison:
     @property
     def protocol_text(self) -> str:
         """The protocol in words."""
-        return PROTOCOLS.get(self.protocol, self.protocol)
+        return describe_protocol(self.protocol)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,14 +209,19 @@ def prepare(
     config = canonical(config)
     parts = folds.folds(protocol, shards.subjects)
     if config.validation:
-        parts = [
-            folds.with_validation(fold, shards.subjects, config.validation, config.seed)
-            for fold in parts
-        ]
+        who = set_aside(config.validation)
+        parts = [folds.with_validation(fold, shards.subjects, who, config.seed) for fold in parts]
     folder = RunFolder(run_path(workdir, shards.name, protocol, config))
     plan = Plan(config, protocol, shards, parts, folder, modules, arguments or {})
     check_lengths(plan)
     return plan
+
+
+def set_aside(validation: str) -> float | list[str]:
+    """The validation setting: a share of the subjects such as "0.2", or their names."""
+    if re.fullmatch(r"0?\.\d+", validation.strip()):
+        return float(validation)
+    return [name.strip() for name in validation.split(",")]
 
 
 def canonical(config: TrainConfig) -> TrainConfig:

@@ -170,10 +170,10 @@ def fit(
         if failed:
             save(state, without=[error.fold for error in failed])
             raise failed[0]
-        if all(over):
-            break
         if should_stop():
             raise Stopped(save(state))
+        if all(over):
+            break
         if now - last_save > checkpoint_seconds:
             save(state)
             last_save = time.monotonic()

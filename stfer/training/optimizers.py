@@ -47,6 +47,18 @@ def sgd(config: TrainConfig) -> optax.GradientTransformation:
     return optax.chain(_decay(config), optax.trace(decay=0.9, nesterov=True))
 
 
+@register_optimizer("momentum")
+def momentum(config: TrainConfig) -> optax.GradientTransformation:
+    """Stochastic gradient descent with classical momentum 0.9 (Polyak 1964), as Caffe and Theano code has it."""
+    return optax.chain(_decay(config), optax.trace(decay=0.9))
+
+
+@register_optimizer("plain_sgd")
+def plain_sgd(config: TrainConfig) -> optax.GradientTransformation:
+    """Stochastic gradient descent without momentum."""
+    return _decay(config)
+
+
 def _decay(config: TrainConfig) -> optax.GradientTransformation:
     return optax.add_decayed_weights(
         config.weight_decay, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
@@ -69,6 +81,12 @@ def cosine(share: Array) -> Array:
 def linear(share: Array) -> Array:
     """Straight from 1 to 0."""
     return 1.0 - share
+
+
+@register_schedule("steps")
+def steps(share: Array) -> Array:
+    """A tenth after half of the training, a hundredth after three quarters."""
+    return jnp.where(share < 0.5, 1.0, jnp.where(share < 0.75, 0.1, 0.01))
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:

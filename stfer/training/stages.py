@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from stfer.data.folds import Fold
+from stfer.models import registration
 from stfer.registries import Registry
 from stfer.training.config import TrainConfig
 from stfer.training.step import TrainState
@@ -33,9 +34,9 @@ class Stage:
     Attributes:
         name: Unique among the stages; names a folder.
         settings: Fields of `TrainConfig` that differ from the run's in this stage.
-        start: None starts from scratch; an earlier stage's name takes over its parameters and
-            statistics; a mapping from a path of parameters to an earlier stage's name puts that stage's weights
-            below the path ("" is the top).
+        start: None starts from scratch; an earlier stage's name takes over its parameters and statistics; a mapping
+            puts below a path of this model ("" is the top) what an earlier stage has: `STAGE`, or `STAGE/PATH` for
+            the part of it below a path.
         trains: Patterns (`fnmatch`) of the paths of parameters that are trained, such as `head/*`.
     """
 
@@ -45,13 +46,17 @@ class Stage:
     trains: Sequence[str] = EVERYTHING
 
     def config(self, run: TrainConfig) -> TrainConfig:
-        """The run's settings with this stage's own; the model's fields are not those of another architecture."""
-        fresh = (
-            {"model": {}}
-            if self.settings.get("architecture", run.architecture) != run.architecture
-            else {}
-        )
-        return run.replace(**(fresh | dict(self.settings)))
+        """The run's settings with this stage's own.
+
+        The run's fields of the model stay, beside the stage's; in a stage of another architecture, those of them that
+        it has, too.
+        """
+        own = dict(self.settings)
+        fields = dict(run.model)
+        if "architecture" in own:
+            known = registration(own["architecture"]).fields
+            fields = {name: value for name, value in fields.items() if name in known}
+        return run.replace(**own | {"model": fields | dict(own.get("model", {}))})
 
     def paths(self) -> Callable[[str], bool] | None:
         """Whether the parameter at a path is trained; None where all are."""
@@ -82,7 +87,7 @@ def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
                         f"stage {stage.name!r} of {name!r} starts from {source!r}, which is not before it"
                     )
             before.append(stage.name)
-        STAGES.replace(name, stages)
+        STAGES.add(name, register_stages, stages)
         return stages
 
     return add
@@ -126,8 +131,11 @@ def start_of(
         TypeError: Weights that do not say which fold they belong to.
         ValueError: Weights of another fold; or, when called, weights that do not fit the model.
     """
-    sources = [(path, earlier[name]) for path, name in _starts(stage).items()]
-    for _, weights in sources:
+    sources = [
+        (path, earlier[source.partition("/")[0]], source.partition("/")[2])
+        for path, source in _starts(stage).items()
+    ]
+    for _, weights, _ in sources:
         if not isinstance(weights, FoldWeights):
             raise TypeError(f"a stage starts from FoldWeights, not from {type(weights).__name__}")
         if weights.held_out != fold.held_out:
@@ -137,15 +145,23 @@ def start_of(
             )
 
     def started(state: TrainState) -> TrainState:
-        for path, weights in sources:
+        for path, weights, inner in sources:
             for kind in ("params", "batch_stats"):
-                tree = _placed(
-                    getattr(state, kind), path, weights.variables.get(kind, {}), stage.name
-                )
+                part = _part(weights.variables.get(kind, {}), inner, stage.name, kind)
+                tree = _placed(getattr(state, kind), path, part, stage.name)
                 state = state.replace(**{kind: tree})
         return state
 
     return started
+
+
+def _part(tree: Any, path: str, stage: str, kind: str) -> Any:
+    """What a tree has below a path; parameters must be there, statistics may not."""
+    for name in filter(None, path.split("/")):
+        if name not in tree:
+            return {} if kind == "batch_stats" else _refuse(stage, f"nothing at {path}")
+        tree = tree[name]
+    return tree
 
 
 def _placed(tree: Any, path: str, part: Any, stage: str) -> Any:
@@ -176,4 +192,4 @@ def _starts(stage: Stage) -> Mapping[str, str]:
 
 
 def _sources(stage: Stage) -> list[str]:
-    return list(_starts(stage).values())
+    return [source.partition("/")[0] for source in _starts(stage).values()]

@@ -27,7 +27,7 @@ def moving(face):
 
 def clip(path, start, end, name=None, **fields):
     sources = tuple(FrameSource(str(path), number) for number in range(start, end))
-    return Sequence(name or f"{start}-{end}", "p", "fear", sources, **fields)
+    return Sequence(name or f"{start}-{end}", "p", "fear", sources, **({"rate": 24.99} | fields))
 
 
 def test_clips_of_one_video_are_read_in_one_pass(tmp_path, moving, monkeypatch):
@@ -129,9 +129,7 @@ def test_further_columns_stand_in_the_table(tmp_path, moving):
         clip(path, 0, 15, "one", more={"age": "31", "frames": "x"}),
         clip(path, 0, 15, "two", more={"camera": "left, upper"}),
     ]
-    result = preprocess.preprocess(
-        given, tmp_path / "out", NONE, name="t", population="t", frame_rate=25
-    )
+    result = preprocess.preprocess(given, tmp_path / "out", NONE, name="t", population="t")
     shards = load_shards(result.folder)
     assert shards.more == (
         {"age": "31", "frames_": "x", "camera": ""},

@@ -1,5 +1,6 @@
 """Finding and cutting faces: drawn faces with known places, geometry by hand."""
 
+import dataclasses
 import hashlib
 import time
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from stfer.data.faces import (
+    DETECTORS,
     CropSettings,
     Face,
     FaceFollower,
@@ -107,7 +109,8 @@ def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkey
     def only_fine(frame, near, fine=False):
         return real(frame, near, fine) if fine else []
 
-    monkeypatch.setattr(lbp, "search", only_fine)
+    blind = dataclasses.replace(DETECTORS["lbp"], search=only_fine)
+    monkeypatch.setitem(DETECTORS._entries, "lbp", blind)
     found = follower.one(frame)
     assert found.how == "fine"
     assert near_truth(found.face, 120, 100, 80)

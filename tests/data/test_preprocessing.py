@@ -1,6 +1,7 @@
 """From sequences to shards: dropped rows for bad frames, the same bytes whatever the interruption."""
 
 import csv
+import dataclasses
 import io
 import multiprocessing
 import os
@@ -14,7 +15,8 @@ import pytest
 
 from stfer.data import overview, preprocess
 from stfer.data.cropping import Work, crop_group, crop_sequence
-from stfer.data.faces import CropSettings
+from stfer.data.faces import DETECTORS, CropSettings, lbp
+from stfer.data.readers import READERS
 from stfer.data.sequence import EMOTIONS_6, Dropped, FrameSource, Sequence
 from stfer.data.shards import load_shards
 
@@ -160,8 +162,6 @@ def test_what_interpolation_does_not_fill(make, face):
 
 def test_the_first_frames_are_sought_from_the_next_ones(make, face, monkeypatch):
     """A face that only the fine search finds, before any other was found."""
-    from stfer.data.faces import lbp
-
     given = make("a", faces_with(face, ()))
     real, calls = lbp.search, []
 
@@ -169,7 +169,8 @@ def test_the_first_frames_are_sought_from_the_next_ones(make, face, monkeypatch)
         calls.append(fine)
         return [] if not fine and len(calls) <= 2 else real(frame, near, fine)
 
-    monkeypatch.setattr(lbp, "search", blind_at_first)
+    blind = dataclasses.replace(DETECTORS["lbp"], search=blind_at_first)
+    monkeypatch.setitem(DETECTORS._entries, "lbp", blind)
     found = crop_sequence(given, LBP)
     assert [how for _, how in found.faces[:3]] == ["fine", "fine", "whole"]
     for t in (0, 1):
@@ -300,19 +301,27 @@ def test_class_distribution_is_a_png():
 
 def test_counts_stand_beside_the_complete_set():
     one = sequence("a", ["x.png"])
+    complete_ck = READERS["ck_plus"].complete_counts()
     table = {
         what: (found, complete)
-        for what, found, complete in overview.complete_counts("ck_plus", [one], [], [])
+        for what, found, complete in overview.complete_counts(complete_ck, [one], [], [])
     }
     assert table["sequences"] == (1, 593)
     assert table["labelled"] == (1, 327)
     assert table["without contempt"] == (1, 309)
     assert table["anger"] == (1, 45)
-    oulu = {
-        what: complete
-        for what, _, complete in overview.complete_counts("oulu_casia", [one], [], [], 3)
-    }
+    assert complete_ck["the paper's"] == 198
+    counts = READERS["oulu_casia"].complete_counts
+    three = counts(lights=["strong", "weak", "dark"])
+    oulu = {what: complete for what, _, complete in overview.complete_counts(three, [one], [], [])}
     assert (oulu["sequences"], oulu["subjects"], oulu["anger"]) == (1440, 80, 240)
-    assert overview.papers_count("ck_plus", ["strong"], "vl") == 198
-    assert overview.papers_count("oulu_casia", ["strong"], "vl") == 445
-    assert overview.papers_count("oulu_casia", ["dark"], "vl") is None
+    assert counts(lights=["strong"], modality="vl")["the paper's"] == 445
+    for lights, modality in ((["dark"], "vl"), (["strong"], "ni"), (["strong", "weak"], "vl")):
+        assert "the paper's" not in counts(lights=lights, modality=modality)
+    anything = overview.complete_counts({}, [one], [], [one])
+    assert anything == [
+        ("subjects", 1, None),
+        ("sequences", 1, None),
+        (one.label, 1, None),
+        ("left before face detection", 1, None),
+    ]

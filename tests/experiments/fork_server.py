@@ -113,12 +113,15 @@ def _child(request: dict) -> None:
         os.dup2(source, target)
     _spoil(request["environment"])
     sys.argv = ["loso", *request["flags"]]
-    from experiments import _app, loso
+    from experiments import command, loso
+    from stfer.reporting import figures
 
-    loso.draw = lambda plan: []  # Drawing takes longer than such a run, and is tested elsewhere.
+    figures.draw_run = (
+        lambda *folders: []
+    )  # It takes longer than such a run, and is tested elsewhere.
     code = 1
     try:
-        _app.run(loso.main, loso.define_flags)
+        command.run(loso.main, loso.define_flags)
         code = 0
     except SystemExit as leave:
         code = leave.code or 0
@@ -149,9 +152,11 @@ def _serve() -> None:
     import tqdm
 
     import tiny
-    from experiments import _crossval, _launch, _stop, loso
+    from experiments import loso
+    from stfer.reporting import console, figures
+    from stfer.runs import crossval, plan, stop
 
-    del orbax, tqdm, tiny, _crossval, _launch, _stop, loso
+    del orbax, tqdm, tiny, loso, console, figures, crossval, plan, stop
     codes = {}
 
     def status(process: int, options: int) -> int | None:

@@ -17,5 +17,4 @@ class Poisoned(tiny.Tiny):
         return jnp.where(train & bad[:, None], jnp.nan, logits), out
 
 
-if "poisoned" not in models.ARCHITECTURES:
-    models.register("poisoned")(Poisoned)
+models.register("poisoned")(Poisoned)

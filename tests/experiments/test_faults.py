@@ -17,8 +17,8 @@ import pytest
 from fork_server import ForkServer
 
 import tiny
-from experiments import _crossval
 from stfer.evaluation.run_folder import RunFolder
+from stfer.runs import plan
 from stfer.storage.weights import CheckpointError, load_weights
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
@@ -72,7 +72,7 @@ def first_fold_stays(workdir, half):
 
 
 @pytest.mark.parametrize(
-    ("limit", "what"), [(8_000, "a result"), (900, "the settings")], ids=["result", "settings"]
+    ("limit", "what"), [(8_000, "a result"), (1_300, "the settings")], ids=["result", "settings"]
 )
 def test_a_full_disk_is_one_sentence_and_loses_nothing(server, flags, half, tmp_path, limit, what):
     """No file can grow beyond the limit, as where the disk is full; then there is room again."""
@@ -183,7 +183,7 @@ def test_a_flipped_bit_in_a_shard_is_found_at_load(server, flags, data, tmp_path
 @pytest.mark.parametrize("name", ["..", ".", "../../outside", "/outside", "~"])
 def test_a_hostile_set_name_stays_in_the_workdir(tmp_path, name):
     workdir = tmp_path / "a" / "b" / "runs"
-    path = _crossval.run_path(workdir, name, "loso", TrainConfig("tiny"))
+    path = plan.run_path(workdir, name, "loso", TrainConfig("tiny"))
     assert workdir == path.parents[3]
     assert os.path.normpath(path) == str(path)
 

@@ -133,8 +133,8 @@ def in_a_long_call(grace_seconds: float, rounds: int) -> subprocess.Popen:
     """A process that listens for signals while one call, of so many rounds, holds its main thread."""
     script = (
         "import hashlib\n"
-        "from experiments import _stop\n"
-        f"with _stop.stop_requests(grace_seconds={grace_seconds}) as should_stop:\n"
+        "from stfer.runs.stop import stop_requests\n"
+        f"with stop_requests(grace_seconds={grace_seconds}) as should_stop:\n"
         "    print('working', flush=True)\n"
         f"    hashlib.pbkdf2_hmac('sha256', b'', b'', {rounds})\n"
         "    print('left by itself', should_stop())\n"
@@ -186,9 +186,9 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(server, flags, t
     third.wait()
 
 
-def test_shards_of_an_array_job_merge_to_the_whole_run(server, flags, whole, tmp_path):
+def test_shares_of_an_array_job_merge_to_the_whole_run(server, flags, whole, tmp_path):
     flags = (*flags, f"--workdir={tmp_path}")
-    jobs = [server.start(*flags, "--num_shards=2", f"--fold_index={index}") for index in (0, 1)]
+    jobs = [server.start(*flags, "--shares=2", f"--share={index}") for index in (0, 1)]
     assert [job.wait() for job in jobs] == [0, 0], [job.printed for job in jobs]
     folder = run_folder(tmp_path)
     assert not (folder / "result.json").exists()
@@ -201,7 +201,7 @@ def test_a_merge_says_what_is_missing(server, flags, tmp_path):
     flags = (*flags, f"--workdir={tmp_path}")
     code, printed = server.run(*flags, "--merge")
     assert (code, "--merge found no run in" in printed) == (2, True)
-    code, printed = server.run(*flags, "--num_shards=3", "--fold_index=1")
+    code, printed = server.run(*flags, "--shares=3", "--share=1")
     assert code == 0, printed
     code, printed = server.run(*flags, "--merge")
     assert code == 1
@@ -213,9 +213,9 @@ def test_a_merge_says_what_is_missing(server, flags, tmp_path):
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        (["--num_shards=2"], "--num_shards needs --fold_index"),
-        (["--num_shards=2", "--fold_index=2"], "--fold_index=2"),
-        (["--fold_index=0", "--merge"], "--merge"),
+        (["--shares=2"], "--shares needs --share"),
+        (["--shares=2", "--share=2"], "--share=2"),
+        (["--share=0", "--merge"], "--merge"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(server, flags, tmp_path, given, named):

@@ -1,6 +1,7 @@
 """The preprocess command: a whole CK+ and Oulu-CASIA tree, --check, and one sentence for every mistake."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -196,7 +197,10 @@ def test_two_manifests_of_the_same_people(oulu, tmp_path):
         ((), ("--dataset is needed",)),
         (("--dataset=ck_plus",), ("--root is needed",)),
         (("--dataset=ck_plus", "--root=."), ("--out is needed",)),
-        (("--dataset=affectnet",), ("dataset", "ck_plus|oulu_casia|manifest")),
+        (
+            ("--dataset=affectnet", "--root=.", "--check"),
+            ("affectnet", "ck_plus, manifest, oulu_casia"),
+        ),
         (("--dataset=ck_plus", "--root=/absent", "--check"), ("/absent does not exist",)),
         (
             ("--dataset=ck_plus", "--root=.", "--check"),
@@ -206,14 +210,80 @@ def test_two_manifests_of_the_same_people(oulu, tmp_path):
         (("--dataset=oulu_casia", "--root=.", "--check"), ("no unpacked Oulu-CASIA",)),
         (
             ("--dataset=ck_plus", "--root=.", "--check", "--population=x"),
-            ("--population is for --dataset=manifest",),
+            ("ck_plus are one population already; --population is for",),
         ),
+        (
+            ("--dataset=ck_plus", "--root=.", "--check", "--options=depth=3"),
+            ("'depth=3' is none of ck_plus, which takes NAME=VALUE with the names none",),
+        ),
+        (("--dataset=ck_plus", "--root=.", "--check", "--modules=absent_"), ("--modules=absent_",)),
+        (("--dataset=ck_plus", "--root=.", "--out=x", "--detector=haar"), ("detector", "lbp")),
         (("--dataset=ck_plus", "--root=.", "--out=x", "--size=nine"), ("size",)),
     ],
 )
 def test_mistakes_are_one_sentence(flags, parts):
     assert_one_sentence(command(*flags), *parts)
     assert not os.path.exists("x")
+
+
+MINE = '''
+import re
+from pathlib import Path
+
+import numpy as np
+
+from stfer.data.faces import Face, register_detector
+from stfer.data.readers import register_reader
+from stfer.data.sequence import Dropped, FrameSource, Sequence
+
+
+@register_reader("mine", population="people", complete={"subjects": 3, "sequences": 4, "fear": 2})
+def read(root, take="1"):
+    """ROOT/SUBJECT_EMOTION_TAKE/*.png"""
+    sequences, dropped = [], []
+    for folder in sorted(Path(root).iterdir()):
+        subject, emotion, number = folder.name.split("_")
+        frames = sorted(folder.glob("*.png"), key=lambda file: int(re.search("[0-9]+", file.name)[0]))
+        if number != take:
+            dropped.append(Dropped(folder.name, subject, emotion, f"another take: {number}"))
+            continue
+        sources = tuple(FrameSource(str(file)) for file in frames)
+        sequences.append(Sequence(folder.name, subject, emotion, sources, rate=50.0))
+    return sequences, dropped
+
+
+@register_detector("corner", margin=0.5)
+def search(frame, near, fine=False):
+    return [Face(4.0, 4.0, 8.0, 8.0)]
+'''
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reader_and_a_detector_from_outside(tmp_path, workers):
+    """Also in worker processes, which have not imported the user's module."""
+    (tmp_path / "mine.py").write_text(MINE)
+    for name in ("A_fear_1", "B_fear_1", "B_anger_1", "A_anger_2"):
+        for t in range(15):
+            write(tmp_path / "raw" / name / f"{t}.png", picture(t))
+    flags = ("--modules=mine", "--dataset=mine", f"--root={tmp_path / 'raw'}", "--detector=corner")
+    flags += (f"--out={tmp_path / 'set'}", "--size=8", f"--workers={workers}")
+    done = command(*flags, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"subjects +2 +3 +differs", done.stdout)
+    assert re.search(r"fear +2 +2\n", done.stdout)
+    assert "another take" in done.stdout
+    shards = load_shards(tmp_path / "set")
+    assert shards.ids == ("A_fear_1", "B_anger_1", "B_fear_1")
+    assert shards.header["population"] == "people"
+    assert shards.frame_rate == 50.0
+    assert shards.crop["detector"] == "corner"
+    # A box of 8 pixels with half of it added on each side is the frame's first 16, shrunk to 8.
+    square = cv2.imdecode(np.frombuffer(picture(0), np.uint8), cv2.IMREAD_COLOR)[:16, :16, ::-1]
+    expected = square.reshape(8, 2, 8, 2, 3).mean((1, 3))
+    assert np.abs(shards.frames(0)[0] - expected).max() <= 0.5
+    if workers == 1:
+        other = command(*flags[:3], "--check", "--options=take=2", PYTHONPATH=str(tmp_path))
+        assert re.search(r"anger +1 ", other.stdout), other.stderr
 
 
 def test_yunet_absent_is_said_before_any_work(ck, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from tiny_models import Tiny
 
 from stfer.models import ARCHITECTURES
+from stfer.models.related import RELATED
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,15 @@ def tiny():
 
 
 def pytest_generate_tests(metafunc):
-    """A test with the argument `architecture` runs once for each one that the package registers.
+    """A test with the argument `architecture` runs once for each of the paper's six.
 
-    Other tests' modules register architectures of their own in the same process.
+    Other tests' modules register architectures of their own in the same process, and the systems of section III
+    (`tests/models/related`) are no variants of the six.
     """
     if "architecture" in metafunc.fixturenames:
-        ours = [n for n, module in ARCHITECTURES.items() if module.__module__.startswith("stfer.")]
+        ours = [
+            name
+            for name, module in ARCHITECTURES.items()
+            if module.__module__.startswith("stfer.") and name not in RELATED
+        ]
         metafunc.parametrize("architecture", ours)

@@ -41,7 +41,7 @@ def test_the_covering_shape_holds_the_longest_epoch_and_the_largest_held_out_par
     # Seven rows held out, at most three at once: three parts of three hold them.
     many = Shape.covering([fold("a", range(9), range(9, 16))], 3)
     assert many == Shape(steps=3, batch=3, heldout=3, parts=3)
-    rows, mask = batches.heldout_plan(fold("a", range(9), range(9, 16)), many)
+    ((rows, mask),) = batches.watched_plans(fold("a", range(9), range(9, 16)), many)
     assert rows.shape == mask.shape == (3, 3)
     assert rows[mask > 0].tolist() == list(range(9, 16))
     assert Shape.covering([fold("a", range(9), ())], 4).heldout == 1

@@ -1,6 +1,7 @@
 """Checkpoints: what comes back, and what is told from a good one."""
 
 import jax
+import numpy as np
 import pytest
 
 import tiny
@@ -14,8 +15,8 @@ IDENTITY = {"settings": {"architecture": "tiny", "learning_rate": 1e-5}, "held_o
 
 
 def a_state(seed):
-    optimizer = steps.make_optimizer(TrainConfig("tiny"))
-    return steps.init_state(tiny.Tiny(), optimizer, (2, 16, 16, 3), jax.random.key(seed))
+    example = tiny.batch(np.zeros((1, 2, 16, 16, 3), np.uint8), [0])
+    return steps.init_state(tiny.learner(TrainConfig("tiny")), example, jax.random.key(seed))
 
 
 def test_the_newest_state_and_its_progress_come_back(tmp_path):

@@ -2,22 +2,19 @@
 
 import dataclasses
 import gc
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 import pytest
 
 import tiny
 from stfer.data.folds import Fold, folds
-from stfer.training import engine as engine_lib
 from stfer.training import fit as fit_lib
 from stfer.training.batches import Shape
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
-from stfer.training.engine import Clips, Engine
+from stfer.training.engine import Engine
 
 CONFIG = TrainConfig("tiny", epochs=4, batch_size=4, learning_rate=1e-2)
 
@@ -32,14 +29,13 @@ def data():
             for row in rows
         ]
     )
-    return Clips(clips.shape[1:], labels.astype(np.int32), lambda rows: clips[rows]), folds(
-        "loso", [r[1] for r in rows]
-    )
+    return tiny.examples(clips, labels), folds("loso", [r[1] for r in rows])
 
 
-def engine_for(data, config=CONFIG, **options):
+def engine_for(data, config=CONFIG, model=None, **options):
     clips, splits = data
-    return Engine(tiny.Tiny(), config, clips, Shape.covering(splits, config.batch_size), **options)
+    shape = Shape.covering(splits, config.batch_size)
+    return Engine(tiny.learner(config, model), clips, shape, **options)
 
 
 # 1 is what a CPU takes, a whole epoch what a GPU does.
@@ -116,7 +112,7 @@ def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_w
     b = train(engine_for(data, recomputed, resident=resident), fold, tmp_path / "b")
     assert tiny.leaves_equal((a.state.params, a.state.step), (b.state.params, b.state.step))
     assert a.progress.history == b.progress.history
-    frames = np.moveaxis(clips.gather(fold.train) / np.float32(255), 1, 3)
+    frames = np.moveaxis(clips.gather(fold.train)["frames"] / np.float32(255), 1, 3)
     conv = b.state.params["conv"]
     features = jax.lax.conv_general_dilated(
         frames.reshape(*frames.shape[:3], -1), conv["kernel"], (4, 4), "VALID",
@@ -150,42 +146,6 @@ def test_streamed_batches_give_the_resident_result(data, tmp_path):
     assert resident.progress.history == streamed.progress.history
 
 
-@pytest.mark.parametrize(
-    ("free", "limit", "resident"),
-    [(4.0, 10.0, True), (2.0, 10.0, False), (10.0, 4.0, True), (10.0, 2.0, False)],
-    ids=["free", "not free", "allowed", "not allowed"],
-)
-def test_a_set_is_kept_on_a_cpu_when_a_third_of_the_memory_holds_it(
-    data, monkeypatch, free, limit, resident
-):
-    """Memory in multiples of the set: what the system has free, what a batch job may still take."""
-    size = data[0].nbytes
-    monkeypatch.setattr(
-        psutil, "virtual_memory", lambda: SimpleNamespace(available=int(free * size))
-    )
-    monkeypatch.setattr(engine_lib, "_left_to_group", lambda: limit * size)
-    assert engine_for(data).resident == resident
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_least_limit_of_a_batch_job_counts_at_whatever_level(tmp_path, version):
-    names = {
-        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-        2: ("memory.max", "memory.current", "inactive_file"),
-    }[version]
-    top = tmp_path / "root" / ("memory" if version == 1 else "")
-    for path, limit in (("job", "1000"), ("job/step", "max"), ("job/step/task", "5000")):
-        (top / path).mkdir(parents=True)
-        for name, text in zip(names[:2], (limit, "700"), strict=True):
-            (top / path / name).write_text(f"{text}\n")
-        (top / path / "memory.stat").write_text(f"anon 600\n{names[2]} 100\n")
-    groups = tmp_path / "cgroup"
-    groups.write_text("3:cpuset:/\n" + ("4:memory" if version == 1 else "0:") + ":/job/step/task\n")
-    # The job's 1000 less its 700, of which 100 are files that can be dropped.
-    assert engine_lib._left_to_group(groups, tmp_path / "root") == 400
-    assert engine_lib._left_to_group(tmp_path / "absent", tmp_path / "root") == float("inf")
-
-
 def test_folds_leave_no_array_behind(data, tmp_path):
     engine, live = engine_for(data), []
     for fold in data[1]:
@@ -198,12 +158,12 @@ def test_folds_leave_no_array_behind(data, tmp_path):
 
 @pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
 def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_path, precision):
-    clips, (fold, *_) = data
+    fold = data[1][0]
     found = {}
     for name in ("float32", precision):
         config = dataclasses.replace(CONFIG, precision=name)
         model = tiny.Tiny(dtype=jnp.bfloat16 if name == "bfloat16" else jnp.float32)
-        engine = Engine(model, config, clips, Shape.covering(data[1], config.batch_size))
+        engine = engine_for(data, config, model)
         fitted = train(engine, fold, tmp_path / name)
         assert {leaf.dtype for leaf in jax.tree.leaves(fitted.state.params)} == {
             np.dtype("float32")
@@ -216,9 +176,9 @@ def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_p
 def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
     clips, splits = data
     fold = splits[0]
-    spoiled = clips.gather(np.arange(len(clips.labels))).copy()
+    spoiled = clips.gather(np.arange(len(clips.labels)))["frames"].copy()
     spoiled[fold.test] = 255 - spoiled[fold.test]
-    other = Clips(clips.shape, clips.labels, lambda rows: spoiled[rows])
+    other = tiny.examples(spoiled, clips.labels)
     a = train(engine_for((clips, splits)), fold, tmp_path / "a")
     b = train(engine_for((other, splits)), fold, tmp_path / "b")
     assert tiny.leaves_equal(a.state, b.state)
@@ -237,5 +197,5 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_batch(data, tmp_path):
 def test_a_fold_without_held_out_rows_trains(data, tmp_path):
     clips, _ = data
     fold = Fold("none", (), np.arange(len(clips.labels)), np.array([], int))
-    engine = Engine(tiny.Tiny(), CONFIG, clips, Shape.covering([fold], 4))
+    engine = engine_for((clips, [fold]))
     assert np.isnan(train(engine, fold, tmp_path).progress.history[-1]["heldout_loss"])

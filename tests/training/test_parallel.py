@@ -15,7 +15,7 @@ from stfer.training import parallel, step
 from stfer.training.batches import Shape
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
-from stfer.training.engine import Call, Clips, Engine
+from stfer.training.engine import Call, Engine
 
 DEVICES = 4
 # 5 subjects of 6 or 5 classes: neither folds, nor batches of 6, nor epochs fill four devices evenly.
@@ -48,15 +48,13 @@ def data():
     rows = list(tiny.sequences(subjects=5))
     clips = np.stack([frames[[-15, -1]] for *_, frames in rows])
     labels = np.array([EMOTIONS_6.index(row[2]) for row in rows], np.int32)
-    return Clips(clips.shape[1:], labels, lambda rows: clips[rows]), folds(
-        "loso", [row[1] for row in rows]
-    )
+    return tiny.examples(clips, labels), folds("loso", [row[1] for row in rows])
 
 
 def build(kind, data, config=CONFIG, model=None, **options):
     clips, splits = data
     shape = Shape.covering(splits, config.batch_size)
-    return kind(model or tiny.Tiny(), config, clips, shape, **options)
+    return kind(tiny.learner(config, model), clips, shape, **options)
 
 
 def train(engine, splits, folder, **options):
@@ -133,17 +131,17 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     poisoned = splits[1].train[0]
 
     class Poisoned(tiny.Tiny):
-        """Not finite on clips whose first pixel is 7, 77, 177."""
+        """Not finite in training on clips whose first pixel is 7, 77, 177."""
 
         def __call__(self, clips, *, train=False, mask=None):
             logits, out = super().__call__(clips, train=train, mask=mask)
             mark = jax.numpy.array([7, 77, 177]) / 255.0
             bad = (abs(clips[:, 0, 0, 0] - mark[None]) < 1e-4).all(-1)
-            return jax.numpy.where(bad[:, None], jax.numpy.nan, logits), out
+            return jax.numpy.where(train & bad[:, None], jax.numpy.nan, logits), out
 
-    frames = clips.gather(np.arange(len(clips.labels))).copy()
+    frames = clips.gather(np.arange(len(clips.labels)))["frames"].copy()
     frames[poisoned, 0, 0, 0] = 7, 77, 177
-    marked = Clips(clips.shape, clips.labels, lambda rows: frames[rows])
+    marked = tiny.examples(frames, clips.labels)
     group = [fold for fold in splits[:3] if poisoned not in fold.train or fold is splits[1]]
     assert len(group) == 2  # The one that trains on the marked clip, and the one that holds it out.
     engine = build(parallel.FoldsEngine, (marked, splits), model=Poisoned())
@@ -191,24 +189,21 @@ def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
         indices[None],
         np.ones((1, rows), np.float32),
         np.array([True]),
-        indices[None, :1],
-        none[None],
+        tiny.FOLD,
+        ((indices[None, :1], none[None]),),
     )
     state, ((totals, _),) = engine.train(engine.init([key]), engine.stage([call]))
-    plain = step.init_state(tiny.Tiny(), step.make_optimizer(config), clips.shape, key)
-    whole = jax.jit(functools.partial(step.train_step, tiny.Tiny(), step.make_optimizer(config)))
-    expected, sums = whole(
-        plain,
-        clips.gather(indices),
-        clips.labels[indices],
-        np.ones(rows, np.float32),
-    )
+    learner = tiny.learner(config)
+    plain = step.init_state(learner, clips.empty(1), key)
+    whole = jax.jit(functools.partial(step.train_step, learner))
+    ones = np.ones(rows, np.float32)
+    expected, sums = whole(plain, clips.gather(indices), indices, ones, tiny.FOLD)
     np.testing.assert_allclose(totals.loss[0], sums.loss, rtol=1e-5)
     assert totals.count[0] == rows
     # Adam's first moment after one step is a tenth of the gradient.
     for got, want in zip(
-        jax.tree.leaves((state.opt_state[0].mu, state.batch_stats)),
-        jax.tree.leaves((expected.opt_state[0].mu, expected.batch_stats)),
+        jax.tree.leaves((state.opt_state.mu, state.batch_stats)),
+        jax.tree.leaves((expected.opt_state.mu, expected.batch_stats)),
         strict=True,
     ):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-6)
@@ -219,7 +214,9 @@ def test_the_resident_set_is_sent_once_and_a_step_sends_nothing(data, kind):
     engine = build(kind, data, resident=True)
     splits = data[1][: engine.lanes]
     progress = [fit_lib.Progress() for _ in splits]
-    calls = [calls for _, calls in fit_lib._calls(engine, splits, progress)][:3]
+    calls = [calls for _, calls in fit_lib._calls(engine, splits, progress, [False] * len(splits))][
+        :3
+    ]
     state = engine.init([jax.random.key(n) for n in range(len(splits))])
     state, _ = engine.train(state, engine.stage(calls[0]))
     pools = set()
@@ -230,7 +227,7 @@ def test_the_resident_set_is_sent_once_and_a_step_sends_nothing(data, kind):
             jax.transfer_guard_device_to_device("disallow"),
         ):
             state, _ = engine.train(state, staged)
-        pools.add(id(engine._pool[0]))
+        pools.add(id(engine._pool["frames"]))
     assert len(pools) == 1
 
 
@@ -257,16 +254,16 @@ def test_our_blocks_train_with_a_split_batch():
     model = models.create_model("late_fusion", head_features=(8, 8), **widths)
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (5, model.frames, 128, 128, 3), dtype=np.uint8)
-    clips = Clips(frames.shape[1:], np.arange(5, dtype=np.int32), lambda rows: frames[rows])
+    clips = tiny.examples(frames, np.arange(5))
     config = TrainConfig("late_fusion", epochs=1, batch_size=5, learning_rate=1e-3)
     rows = np.arange(5, dtype=np.int32)
     ones = np.ones((1, 5), np.float32)
-    call = Call(rows[None], ones, np.array([True]), rows[None], ones)
+    call = Call(rows[None], ones, np.array([True]), tiny.FOLD, ((rows[None], ones),))
     found = []
     for kind in (Engine, parallel.BatchEngine):
-        engine = kind(model, config, clips, Shape(1, 5, 5))
+        engine = kind(tiny.learner(config, model), clips, Shape(1, 5, 5))
         state, totals = engine.train(engine.init([jax.random.key(0)]), engine.stage([call]))
-        found.append(jax.tree.leaves((totals, state.batch_stats, state.opt_state[0].mu)))
+        found.append(jax.tree.leaves((totals, state.batch_stats, state.opt_state.mu)))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
 
@@ -287,8 +284,15 @@ def test_a_model_without_an_axis_cannot_split_its_batch(data):
         frames: int = 2
 
         @nn.compact
-        def __call__(self, clips, *, train=False):
+        def __call__(self, clips, *, train=False, mask=None):
             return nn.Dense(6)(clips.reshape(len(clips), -1)), {}
+
+    class Maskless(Plain):
+        def __call__(self, clips, *, train=False):
+            return super().__call__(clips, train=train)
 
     with pytest.raises(ValueError, match="--parallel=folds or none"):
         build(parallel.BatchEngine, data, model=Plain())
+    for kind in (parallel.BatchEngine, parallel.FoldsEngine):
+        with pytest.raises(ValueError, match=r"add mask=None .*--parallel=none"):
+            build(kind, data, model=Maskless())

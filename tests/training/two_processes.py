@@ -10,7 +10,6 @@ from stfer.data.folds import folds
 from stfer.data.sequence import EMOTIONS_6
 from stfer.training.batches import Shape, init_key
 from stfer.training.config import TrainConfig
-from stfer.training.engine import Clips
 from stfer.training.fit import Progress, _calls
 from stfer.training.parallel import BatchEngine
 
@@ -20,13 +19,13 @@ def train(resident: bool):
     rows = list(tiny.sequences(subjects=3))
     frames = np.stack([frames[[-15, -1]] for *_, frames in rows])
     labels = np.array([EMOTIONS_6.index(row[2]) for row in rows], np.int32)
-    clips = Clips(frames.shape[1:], labels, lambda rows: frames[rows])
+    clips = tiny.examples(frames, labels)
     config = TrainConfig("tiny", epochs=2, batch_size=5, learning_rate=1e-2)
     split = folds("loso", [row[1] for row in rows])[:1]
-    engine = BatchEngine(tiny.Tiny(), config, clips, Shape.covering(split, 5), resident)
+    engine = BatchEngine(tiny.learner(config), clips, Shape.covering(split, 5), resident)
     state = engine.init([init_key(0, split[0].held_out)])
     losses = []
-    for _, calls in _calls(engine, split, [Progress()]):
+    for _, calls in _calls(engine, split, [Progress()], [False]):
         state, ((totals, _),) = engine.train(state, engine.stage(calls))
         losses.append(float(totals.loss.sum()))
     return losses, jax.device_get(engine.lane(state, 0).params)

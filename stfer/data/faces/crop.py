@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 
 from stfer.data.faces.box import Face
+from stfer.data.faces.detectors import DETECTORS
 
-DETECTORS = ("lbp", "yunet", "none")
 MISSING_FACES = ("drop", "interpolate")
-# The side of the crop is the box's longer side times 1 + 2 * margin; measured in BUILD_NOTES.md.
-DEFAULT_MARGIN = {"lbp": 0.35, "yunet": 0.05, "none": 0.0}
 
 
 @dataclass(frozen=True)
@@ -20,9 +18,9 @@ class CropSettings:
     """How faces are found and cut; stored with shards and with trained models.
 
     Attributes:
-        detector: `lbp`, `yunet` or `none` (the whole frame).
-        margin: added to every side of the box, as a fraction of its longer side. None takes the
-            detector's default.
+        detector: a registered name: `lbp`, `yunet`, `none` (the whole frame), or another.
+        margin: added to every side of the box, as a fraction of its longer side, so that the crop's side is
+            that times 1 + 2 * margin. None takes the detector's default.
         size: height and width of the crop in pixels.
         missing_faces: `drop` a sequence with a frame without a face (the paper), or `interpolate` its
             box between the frames around it.
@@ -37,7 +35,7 @@ class CropSettings:
         if self.detector not in DETECTORS:
             raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
         if self.margin is None:
-            object.__setattr__(self, "margin", DEFAULT_MARGIN[self.detector])
+            object.__setattr__(self, "margin", DETECTORS[self.detector].margin)
         if not -0.4 <= self.margin <= 2:
             raise ValueError(
                 f"margin {self.margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"
@@ -68,6 +66,19 @@ class CropSettings:
         return cls(**settings)
 
 
+def crop_square(face: Face, settings: CropSettings) -> tuple[int, int, int]:
+    """The square that is cut around a face: left, top and side in frame pixels (for a levelled frame)."""
+    side = max(1, round(max(face.width, face.height) * (1 + 2 * settings.margin)))
+    centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
+    return round(centre_x - side / 2), round(centre_y - side / 2), side
+
+
+def level_turn(face: Face) -> np.ndarray:
+    """The turn about the box's centre that levels a face's eyes: float64 [2, 3], of pixel centres."""
+    centre = (face.x + face.width / 2, face.y + face.height / 2)
+    return cv2.getRotationMatrix2D(centre, face.roll, 1.0)
+
+
 def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarray:
     """Cut the square around a face, with margin, and resize it.
 
@@ -80,17 +91,15 @@ def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarr
     Returns:
         uint8 [size, size, 3] RGB; a grey frame gives three equal channels.
     """
-    side = max(1, round(max(face.width, face.height) * (1 + 2 * settings.margin)))
-    centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
-    left, top = round(centre_x - side / 2), round(centre_y - side / 2)
+    left, top, side = crop_square(face, settings)
     if face.roll:
-        turn = cv2.getRotationMatrix2D((centre_x, centre_y), face.roll, 1.0)
+        turn = level_turn(face)
         turn[:, 2] -= (left, top)
         square = cv2.warpAffine(
             frame, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
     else:
-        square = _cut(frame, left, top, side)
+        square = cut_square(frame, left, top, side)
     if side != settings.size:
         method = cv2.INTER_AREA if side > settings.size else cv2.INTER_LINEAR
         square = cv2.resize(square, (settings.size, settings.size), interpolation=method)
@@ -99,7 +108,8 @@ def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarr
     return np.ascontiguousarray(square)
 
 
-def _cut(frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+def cut_square(frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+    """A square of a frame; pixels beyond the frame repeat its border."""
     height, width = frame.shape[:2]
     if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
         return frame[top : top + side, left : left + side]

@@ -1,18 +1,15 @@
 """Finding faces in one frame (the paper, section V).
 
-Detectors: OpenCV's improved LBP cascade (Puttemans et al. 2017; the paper's), YuNet (Wu et al. 2023;
-five landmarks, so the eyes can be levelled), or none, for frames that are faces already.
+Detectors are registered (see `detectors`): OpenCV's improved LBP cascade (Puttemans et al. 2017; the
+paper's), YuNet (Wu et al. 2023; five landmarks, so the eyes can be levelled), or none, for frames that
+are faces already.
 """
-
-from types import ModuleType
 
 import numpy as np
 
-from stfer.data.faces import lbp, yunet
 from stfer.data.faces.box import Face, Tracked, overlap
 from stfer.data.faces.crop import CropSettings
-
-_SEARCHES: dict[str, ModuleType] = {"lbp": lbp, "yunet": yunet}
+from stfer.data.faces.detectors import DETECTORS
 
 
 def find_faces(frame: np.ndarray, settings: CropSettings, near: Face | None = None) -> list[Face]:
@@ -25,9 +22,7 @@ def find_faces(frame: np.ndarray, settings: CropSettings, near: Face | None = No
     Returns:
         The faces, the largest first; with `near`, the one that overlaps it most first.
     """
-    if settings.detector == "none":
-        return [Face(0, 0, frame.shape[1], frame.shape[0])]
-    search = _SEARCHES[settings.detector].search
+    search = DETECTORS[settings.detector].search
     if near is None:
         return sorted(search(frame, None), key=lambda f: f.width * f.height, reverse=True)
     return sorted(search(frame, near), key=lambda f: overlap(f, near), reverse=True)
@@ -35,10 +30,7 @@ def find_faces(frame: np.ndarray, settings: CropSettings, near: Face | None = No
 
 def find_finely(frame: np.ndarray, settings: CropSettings, near: Face) -> Tracked | None:
     """A last, slower search around a neighbouring frame's face: finer scale steps, a lower threshold."""
-    if settings.detector == "none":
-        return None
-    search = _SEARCHES[settings.detector].search
-    faces = search(frame, near, fine=True)
+    faces = DETECTORS[settings.detector].search(frame, near, fine=True)
     best = max(faces, key=lambda face: overlap(face, near), default=None)
     # A weak detection counts only where a face must be.
     return Tracked(best, "fine") if best and overlap(best, near) >= 0.3 else None

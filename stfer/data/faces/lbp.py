@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from stfer.data.faces.box import Face, neighbourhood
+from stfer.data.faces.detectors import register_detector
 
 CASCADE = Path(__file__).with_name("lbpcascade_frontalface_improved.xml")
 WINDOW = 45  # The cascade's own window: it sees no smaller face.
@@ -39,6 +40,7 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     return frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
+@register_detector("lbp", margin=0.35)  # The margin was measured: BUILD_NOTES.md.
 def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Face]:
     if near is None:
         shorter = min(frame.shape[:2])

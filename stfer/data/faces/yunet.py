@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from stfer.data.faces.box import Face, neighbourhood
+from stfer.data.faces.detectors import register_detector
 
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 FILE_NAME = "face_detection_yunet_2023mar.onnx"
@@ -53,6 +54,7 @@ def find_model() -> Path:
     return path
 
 
+@register_detector("yunet", margin=0.05, check=find_model)
 def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Face]:
     """Faces of a frame, uint8 RGB or grey; with `near`, in that box's neighbourhood alone."""
     origin, target = (0, 0), _INPUT

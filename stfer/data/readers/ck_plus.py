@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stfer.data.readers import tree
+from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 POPULATION = "ck_plus"
@@ -30,10 +31,8 @@ COMPLETE = {
     "sequences": 593,
     "labelled": 327,
     "labelled subjects": 118,
-    "six classes": 309,
+    "without contempt": 309,
     "the paper's": 198,
-}
-COMPLETE_CLASSES = {
     "anger": 45,
     "contempt": 18,
     "disgust": 59,
@@ -57,6 +56,7 @@ class Layout:
     labels: Path
 
 
+@register_reader("ck_plus", population=POPULATION, complete=COMPLETE)
 def read(root: str | Path) -> tuple[list[Sequence], list[Dropped]]:
     """Read CK+'s folders. No pixel is read.
 

@@ -22,6 +22,7 @@ import numpy as np
 from stfer.data.labels import NEUTRAL, emotion, load_synonyms
 from stfer.data.pictures import is_picture, is_unread
 from stfer.data.readers import tree
+from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
 
 REQUIRED = ("path", "subject", "emotion")
@@ -61,6 +62,7 @@ class ManifestError(ValueError):
         super().__init__(f"{name} has {mistakes}: {shown}{more}")
 
 
+@register_reader("manifest")
 def read(
     manifest: str | Path, synonyms_file: str | Path | None = None, rate: float | None = None
 ) -> tuple[list[Sequence], list[Dropped]]:
@@ -70,7 +72,7 @@ def read(
         manifest: the CSV file.
         synonyms_file: further names of emotions, as `load_synonyms` takes it.
         rate: frames a second to take from videos of another rate, by their time stamps and counted back from
-            the last frame; None takes all frames.
+            the last frame, and of folders of pictures; None takes all frames.
 
     Returns:
         Labelled sequences, whatever their length, and what cannot be used (neutral, unreadable).
@@ -272,7 +274,7 @@ def _sequence(row: Row, path: Path, rate: float | None) -> Sequence | Dropped:
     if row.label == NEUTRAL:
         return _drop(row, "neutral: no expression to learn")
     if is_folder:
-        return _folder(row, path)
+        return _folder(row, path, rate)
     if is_unread(path.name):
         return _drop(row, f"pictures that are not read: {readable(path.name)}")
     if is_picture(path.name) and path.suffix.lower() != ".gif":
@@ -281,7 +283,7 @@ def _sequence(row: Row, path: Path, rate: float | None) -> Sequence | Dropped:
     return _video(row, path, rate)
 
 
-def _folder(row: Row, path: Path) -> Sequence | Dropped:
+def _folder(row: Row, path: Path, rate: float | None) -> Sequence | Dropped:
     try:
         frames, unread = tree.images(path)
     except OSError as error:
@@ -292,7 +294,8 @@ def _folder(row: Row, path: Path) -> Sequence | Dropped:
     frames = frames[row.start : row.end]
     seconds = tree.stamps(frames)
     steps = np.diff(seconds)
-    rate = float(1 / np.median(steps)) if len(steps) and np.median(steps) > 0 else None
+    if len(steps) and np.median(steps) > 0:
+        rate = float(1 / np.median(steps))
     sources = [FrameSource(frame) for frame in frames]
     return _made(row, sources, missing=tree.missing_numbers(frames), rate=rate)
 

@@ -13,16 +13,15 @@ from pathlib import Path
 
 from stfer.data.labels import emotion, load_synonyms
 from stfer.data.readers import tree
-from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
+from stfer.data.readers.registry import register_reader
+from stfer.data.sequence import EMOTIONS_6, Dropped, FrameSource, Sequence, readable
 
 POPULATION = "oulu_casia"
 FRAME_RATE = 25.0  # Zhao et al. 2011.
 LIGHTS = ("strong", "weak", "dark")
 MODALITIES = ("vl", "ni")
-# For each camera and light; of VL Strong the paper was left with 445.
-COMPLETE = {"sequences": 480, "subjects": 80}
-COMPLETE_CLASS = 80
-PAPERS_STRONG = 445
+SUBJECTS = 80  # in each camera and light, with one sequence a class
+PAPERS_STRONG = 445  # what the paper was left with of VL Strong
 _ORIGINAL = ("B_OriginalImg/OriginalImg", "B_OriginalImg", "OriginalImg")
 _CROPPED = ("PreProcess_Img", "PreProcessImg", "PreProcess")
 
@@ -35,6 +34,24 @@ class Layout:
     cropped: bool
 
 
+def complete(lights: Iterable[str] = ("strong",), modality: str = "vl") -> dict[str, int]:
+    """The complete set's counts in some lights of one camera."""
+    lights = tuple(dict.fromkeys(lights))
+    each = SUBJECTS * len(lights)
+    counts = {"subjects": SUBJECTS, "sequences": each * len(EMOTIONS_6)}
+    if lights == ("strong",) and modality == "vl":
+        counts["the paper's"] = PAPERS_STRONG
+    return counts | dict.fromkeys(EMOTIONS_6, each)
+
+
+def note(root: str | Path, modality: str = "vl", **options: object) -> str:
+    """Whether the frames found are cut to the face already."""
+    layout = find_layout(root, modality)
+    sentence = f"{layout.folder} is cut to the faces already; --detector=none takes it as it is"
+    return sentence if layout.cropped else ""
+
+
+@register_reader("oulu_casia", population=POPULATION, complete=complete, note=note)
 def read(
     root: str | Path, lights: Iterable[str] = ("strong",), modality: str = "vl"
 ) -> tuple[list[Sequence], list[Dropped]]:

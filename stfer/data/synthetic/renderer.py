@@ -4,11 +4,13 @@ Everything is drawn at twice the frame's size and averaged. Skin, hair and cloth
 eyes and mouth are drawn in its openings (`openings.py`), shadows come from its depth image (`shadows.py`).
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from stfer.data.synthetic.appearance import Appearance, texture_place, wrinkle_maps
-from stfer.data.synthetic.camera import Session, develop
+from stfer.data.synthetic.camera import SUPERSAMPLING, Session, develop
 from stfer.data.synthetic.expressions import Performance, smoothstep
 from stfer.data.synthetic.head import load_head
 from stfer.data.synthetic.head_format import PARTS
@@ -88,14 +90,7 @@ class Portrait:
         Args:
           rng: the sequence's stream; the camera's noise is drawn from it.
         """
-        weights = dict(zip(performance.units, performance.weights[moment], strict=True))
-        vertices = self.vertices + self.head.displacement(weights)
-        turn, shift = _rotation(*performance.rotation[moment]), performance.shift[moment]
-
-        def pose(points: np.ndarray, follow: np.ndarray | float) -> np.ndarray:
-            moved = (points - self.neck) @ turn.T + self.neck
-            return points + follow * (moved - points) + (shift - self.origin)
-
+        weights, vertices, pose = self._moment(performance, moment)
         posed = pose(vertices, self.follow)
         eyeballs = [self._eyeball(vertices, side) for side in "lr"]
         eyeballs = [(pose(centre, 1.0), radius) for centre, radius in eyeballs]
@@ -109,6 +104,30 @@ class Portrait:
             image, parts == PARTS.index("mouth"), depth, self.head, posed, normals, self.session
         )
         return develop(self.session, image, rng)
+
+    def places(
+        self, performance: Performance, moment: int, vertices: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Where vertices (ids; all if None) of frame `moment` lie: float64 [n, 2], frame pixels, x before y."""
+        _, shape, pose = self._moment(performance, moment)
+        posed = pose(shape, self.follow)
+        return (
+            self.session.project(posed if vertices is None else posed[vertices])[0] / SUPERSAMPLING
+        )
+
+    def _moment(
+        self, performance: Performance, moment: int
+    ) -> tuple[dict[str, float], np.ndarray, Callable]:
+        """Weights of the face units, unposed vertices, and the function (points, follow) that poses points."""
+        weights = dict(zip(performance.units, performance.weights[moment], strict=True))
+        vertices = self.vertices + self.head.displacement(weights)
+        turn, shift = _rotation(*performance.rotation[moment]), performance.shift[moment]
+
+        def pose(points: np.ndarray, follow: np.ndarray | float) -> np.ndarray:
+            moved = (points - self.neck) @ turn.T + self.neck
+            return points + follow * (moved - points) + (shift - self.origin)
+
+        return weights, vertices, pose
 
     def _eyeball(self, vertices: np.ndarray, side: str) -> tuple[np.ndarray, float]:
         """Centre [3] and radius of the sphere that fits the eyeball's vertices."""

@@ -1,4 +1,4 @@
-"""Convolution followed by ReLU, in two and three dimensions (paper, section III-B).
+"""Convolution with bias and ReLU, in two and three dimensions (paper, section III-B).
 
 `convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
 gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
@@ -6,7 +6,7 @@ rearranged to stride 1 and two dimensions and go through `stfer.models.layers.wi
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -169,10 +169,17 @@ def _kernel_at_stride_1(kernel: jax.Array, stride: int) -> jax.Array:
 
 
 class Convolution(nn.Module):
-    """Convolution without padding, bias, ReLU.
+    """Convolution, bias and activation; without padding unless asked.
 
-    Fields: `features` out, `kernel_size` [(time,) rows, columns], `stride` over height and width, `plain` for XLA's own
-    operation, which has forward-mode derivatives.
+    Fields:
+      features: channels out.
+      kernel_size: [(time,) rows, columns].
+      stride: step over height and width.
+      padding: "VALID", or "SAME" for ceil(size / stride) outputs, an odd pixel of padding at the end.
+      activation: ReLU, another function, or None for a linear layer.
+      use_bias: whether there is one.
+      kernel_init: the kernel's start.
+      plain: XLA's own operation, which has forward-mode derivatives.
     """
 
     features: int
@@ -180,13 +187,32 @@ class Convolution(nn.Module):
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
     plain: bool = False
+    padding: str = "VALID"
+    activation: Callable[[jax.Array], jax.Array] | None = nn.relu
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.glorot_uniform()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        kernel = self.param("kernel", self.kernel_init, shape)
         operation = plain_convolve if self.plain else convolve_towers
+        if self.padding == "SAME":
+            x = pad_same(x, self.kernel_size, self.stride)
         y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-        return nn.relu(y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,)))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            y = y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+        return y if self.activation is None else self.activation(y)
+
+
+def pad_same(x: jax.Array, kernel_size: Sequence[int], stride: int = 1) -> jax.Array:
+    """Zeros around height and width (and time) so that a step of 1 keeps their size, as SAME padding does."""
+    first = x.ndim - 1 - len(kernel_size)
+    padding = [(0, 0)] * x.ndim
+    for axis, size in enumerate(kernel_size, start=first):
+        step = stride if axis >= x.ndim - 3 else 1
+        more = max((-(-x.shape[axis] // step) - 1) * step + size - x.shape[axis], 0)
+        padding[axis] = (more // 2, more - more // 2)
+    return jnp.pad(x, padding)

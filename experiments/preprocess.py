@@ -14,7 +14,6 @@ from absl import flags
 from experiments import command
 
 FLAGS = flags.FLAGS
-LARGEST_IMAGE = 1 << 26  # pixels
 
 
 def define_flags() -> None:
@@ -54,8 +53,6 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Run the command."""
     del argv
-    # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
     from stfer.data.listing import list_set, make_shards
     from stfer.data.sequence import CLASSES
     from stfer.data.workers import usable_cores

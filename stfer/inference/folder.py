@@ -20,6 +20,7 @@ from flax import linen as nn
 from stfer import models
 from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings
+from stfer.data.shards.streams import check_frame_rate
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
 from stfer.storage.identity import differences
 from stfer.storage.weights import load_weights, save_weights
@@ -47,6 +48,7 @@ def describe(
     rule: ClipRule,
     crop: Mapping[str, Any],
     *,
+    frame_rate: float | None = None,
     precision: str = "float32",
     fields: Mapping[str, Any] | None = None,
     modules: tuple[str, ...] = (),
@@ -59,6 +61,7 @@ def describe(
         classes: Class names in the order of the logits.
         rule: The frames that a clip takes.
         crop: `CropSettings.to_dict()` of the training set.
+        frame_rate: Frames a second of the training set, where it is known: clips are then taken by time.
         precision: Of the computation, see `TrainConfig`.
         fields: Fields of the module that differ from its defaults, JSON-serialisable.
         modules: Python modules that register the architecture; told to a reader who lacks it.
@@ -72,6 +75,7 @@ def describe(
         "classes": list(classes),
         "clips": {"offsets": list(rule.offsets), "slide": rule.slide},
         "crop": dict(crop),
+        "frame_rate": frame_rate,
         "precision": precision,
         **more,
     }
@@ -168,6 +172,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: 'precision' must be one of {', '.join(PRECISIONS)}")
     try:
         clip_rule(card)
+        check_frame_rate(card.get("frame_rate"))
         CropSettings.from_dict(card["crop"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error

@@ -231,7 +231,8 @@ def open_array(folder: Path, name: str, stream: Stream) -> np.ndarray:
                 raise ValueError(f"NumPy file version {version}")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=4096)
             start = file.tell()
-    except (ValueError, EOFError) as error:
+    # NumPy parses its header as Python source, and tokenizer and parser raise much beside ValueError.
+    except Exception as error:
         raise ValueError(f"{path} is damaged: no NumPy array file ({error})") from None
     if dtype != stream.dtype or fortran or not shape or shape[1:] != stream.shape:
         raise ValueError(f"{path} holds {dtype} {shape}, not {stream}")

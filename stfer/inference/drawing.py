@@ -3,7 +3,10 @@
 Text is never smaller than about ten pixels; a small video is enlarged until six bars fit it.
 """
 
-from collections.abc import Sequence
+import collections
+import concurrent.futures
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -153,3 +156,36 @@ def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[: small.shape[0], : small.shape[1]] = small
     return canvas
+
+
+@contextlib.contextmanager
+def annotated_video(
+    path: str | Path, rate: float, classes: Sequence[str], behind: int = 32
+) -> Iterator[Callable[[FrameResult], None]]:
+    """Annotate results into a video, in a thread of its own.
+
+    Args:
+        path: Ends in `.mp4`; it is made with the first frame.
+        rate: Frames a second.
+        classes: Class names.
+        behind: Results that may wait; taking another one then waits for the first of them.
+
+    Yields:
+        A function that takes the next result. One without pixels is left out.
+    """
+
+    def work(result: FrameResult) -> None:
+        if result.frame.pixels is not None:
+            video.write(annotate(result, classes, scale_for(result.frame.pixels.shape[0])))
+
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    with VideoWriter(path, rate) as video, concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def take(result: FrameResult) -> None:
+            waiting.append(pool.submit(work, result))
+            if len(waiting) > behind:
+                waiting.popleft().result()
+
+        yield take
+        while waiting:
+            waiting.popleft().result()

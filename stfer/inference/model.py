@@ -9,12 +9,15 @@ training, the clips are those of the paper's section VI-B, and both votes come b
 """
 
 import functools
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 
@@ -24,6 +27,7 @@ from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
+from stfer.models.registry import FRAMES
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,32 @@ class TrainedModel:
         return tuple(self.card["classes"])
 
     @functools.cached_property
+    def inputs(self) -> dict[str, folders.Input]:
+        """What the module is called with, in order."""
+        return folders.inputs(self.card)
+
+    @property
     def rule(self) -> ClipRule:
         """Which frames a clip takes."""
-        return folders.clip_rule(self.card)
+        return next(iter(self.inputs.values())).rule
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the card and the weights: it tells models apart, wherever they lie."""
+        found = hashlib.sha256(json.dumps(self.card, sort_keys=True, default=str).encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(dict(self.variables)):
+            found.update(jax.tree_util.keystr(path).encode())
+            found.update(np.ascontiguousarray(leaf).tobytes())
+        return found.hexdigest()
+
+    def check_frames_alone(self) -> None:
+        """Raise ValueError where frames are not all that the model takes."""
+        others = [name for name in self.inputs if name != FRAMES]
+        if others or FRAMES not in self.inputs:
+            raise ValueError(
+                f"{self.architecture} takes {' and '.join(self.inputs)}, of which pictures alone hold the frames: "
+                "test it on a set that has them (experiments.evaluate)"
+            )
 
     @functools.cached_property
     def crop(self) -> CropSettings:
@@ -98,7 +125,9 @@ class TrainedModel:
     @functools.cached_property
     def network(self) -> Network:
         """The compiled network."""
-        return network(self.module, self.variables, self.card["precision"])
+        task = folders.build_task(self.card)
+        precision = self.card["precision"]
+        return network(self.module, self.variables, precision, tuple(self.inputs), task)
 
     def predict_clips(self, clips: np.ndarray) -> np.ndarray:
         """Class probabilities of clips of faces, in the order of `classes`.
@@ -112,6 +141,7 @@ class TrainedModel:
         Raises:
             ValueError: Another shape or type.
         """
+        self.check_frames_alone()
         clips = np.asarray(clips)
         wanted = (self.rule.frames, self.crop.size, self.crop.size, 3)
         if clips.dtype != np.uint8 or clips.shape[1:] != wanted or not len(clips):
@@ -137,6 +167,7 @@ class TrainedModel:
         Raises:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
+        self.check_frames_alone()
         frames = _checked(frames)
         name = f"the input to {self.architecture}"
         places = clips_lib.evaluation_clips(self.rule, len(frames), name)
@@ -155,13 +186,13 @@ class TrainedModel:
             places = places[kept]
             crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
         probabilities = self._classify(places, crops)
-        winners, shares = voting.vote(probabilities), voting.shares(probabilities)
+        tally = voting.count(probabilities)
         return SequencePrediction(
             self.classes,
-            {vote: self.classes[winner] for vote, winner in winners.items()},
+            {vote: self.classes[winner] for vote, winner in tally.winners().items()},
             {
                 vote: dict(zip(self.classes, map(float, share), strict=True))
-                for vote, share in shares.items()
+                for vote, share in tally.shares().items()
             },
             places,
             probabilities,

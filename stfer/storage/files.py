@@ -106,7 +106,10 @@ def staged_folder(folder: str | Path, replace: bool = False) -> Iterator[Path]:
     if not replace:
         check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext() if replace else _only_maker(folder), _staged(folder, replace) as staging:
+    with (
+        contextlib.nullcontext() if replace else _only_maker(folder),
+        _staged(folder, replace) as staging,
+    ):
         yield staging
 
 

@@ -1,0 +1,213 @@
+"""The whole of a prediction: a source's frames to a folder of tables, a timeline and an annotated video, and sentences.
+
+frames.csv, clips.csv, predictions.json    see `stfer.inference.record`
+timeline.png                               each track's probabilities over time
+annotated.mp4                              the frames with what the model says
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from stfer.data.faces import FaceFollower
+from stfer.inference import record
+from stfer.inference.drawing import annotated_video
+from stfer.inference.model import TrainedModel
+from stfer.inference.sources import Frame, Source
+from stfer.inference.stream import CHUNK, LIVE_CHUNK, FrameResult, Summaries, predict_stream
+from stfer.inference.timeline import Timeline
+from stfer.inference.windows import Window
+from stfer.storage.files import staged_folder
+
+TIMELINE, VIDEO = "timeline.png", "annotated.mp4"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is to be predicted, and how.
+
+    Attributes:
+        model: A trained model.
+        source: Where the frames come from.
+        window: How clips slide over them.
+        faces: Faces followed at once, the largest.
+        chunk: Frames worked on at once; None for what suits the source.
+        max_frames: Stop after this many; None for all.
+        video: Write the annotated video.
+    """
+
+    model: TrainedModel
+    source: Source
+    window: Window
+    faces: int = 8
+    chunk: int | None = None
+    max_frames: int | None = None
+    video: bool = True
+
+    def check(self) -> None:
+        """Raise ValueError where the model takes more than frames, or the source has too few of them for a clip."""
+        self.model.check_frames_alone()
+        length = self.source.length
+        if self.source.kind == "images" and length < self.window.shortest:
+            raise ValueError(self.too_short(length))
+
+    def settings(self) -> dict[str, object]:
+        """What is about to be done, by name."""
+        source, model = self.source, self.model
+        length = source.length or "unknown number of"
+        clip = f"frames {', '.join(map(str, self.window.offsets))} from now"
+        if self.window.from_first:
+            clip = "the face's first frame and the one of now"
+        return {
+            "model": f"{model.architecture}: {', '.join(model.classes)}",
+            "input": f"{source.kind}, {length} frames, {source.rate:g} a second",
+            "clip": clip,
+            "stride": self.window.stride,
+            "faces": f"{model.crop.detector}, margin {model.crop.margin}, {model.crop.size} px",
+        }
+
+    def too_short(self, frames: int) -> str:
+        """Why there is no clip in so many frames, and what to do."""
+        unit = "frame" if frames == 1 else "frames"
+        still = " A single_frame model can classify a still." if frames == 1 else ""
+        first = ""
+        if self.model.rule.frames == 2 and not self.window.from_first and frames > 1:
+            first = " --reference=first, or a smaller --pair_distance, needs fewer."
+        return (
+            f"{self.model.architecture} compares frames over time and needs a face followed through "
+            f"{self.window.shortest} frames, but there {'is' if frames == 1 else 'are'} {frames} {unit}."
+            f"{still}{first}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a prediction came to.
+
+    Attributes:
+        paths: The files.
+        tracks: As `record.summary` returns them.
+        frames: Frames read.
+        unreadable: How many of them could not be.
+        seconds: Time that it took.
+    """
+
+    paths: list[Path]
+    tracks: list[dict[str, Any]]
+    frames: int
+    unreadable: int
+    seconds: float
+
+
+def predict_into(
+    prediction: Prediction,
+    folder: str | Path,
+    about: Mapping[str, object] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: bool = True,
+) -> Outcome:
+    """Make a prediction's folder, whole or not at all.
+
+    Args:
+        prediction: What to predict.
+        folder: Must not exist.
+        about: Settings for the record.
+        should_stop: Asked before each frame; the folder then holds what was predicted until there.
+        progress: Show a progress bar.
+
+    Raises:
+        FileExistsError: The folder is there already.
+        OSError: A file cannot be read or written.
+    """
+    model, source = prediction.model, prediction.source
+    chunk = prediction.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
+    follower = FaceFollower(model.crop, largest=prediction.faces)
+    frames = _limited(source, prediction.max_frames, should_stop)
+    summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
+    began = time.monotonic()
+    with staged_folder(folder) as part:
+        with contextlib.ExitStack() as stack:
+            tables = stack.enter_context(record.Tables(part, model.classes))
+            takers: list[Callable[[FrameResult], object]] = [
+                tables.add,
+                summaries.add,
+                timeline.add,
+            ]
+            if prediction.video:
+                video = annotated_video(part / VIDEO, source.rate, model.classes)
+                takers.append(stack.enter_context(video))
+            results = predict_stream(model, frames, prediction.window, chunk, follower)
+            total = min(filter(None, (source.length, prediction.max_frames)), default=None)
+            count, unreadable = _consume(results, takers, total, progress)
+            seconds = time.monotonic() - began
+            tracks = record.summary(summaries, model.classes)
+            settings = {name: str(value) for name, value in (about or {}).items()}
+            tables.write_json({"format": 1, "settings": settings, "frames_read": count}, tracks)
+        title = f"{model.architecture} on {source.name}"
+        timeline.draw(part / TIMELINE, source.rate, title)
+        names = (record.JSON, record.FRAMES, record.CLIPS, TIMELINE, VIDEO)
+        paths = [Path(folder) / name for name in names if (part / name).exists()]
+    return Outcome(paths, tracks, count, unreadable, seconds)
+
+
+def _limited(
+    source: Iterable[Frame], most: int | None, should_stop: Callable[[], bool]
+) -> Iterator[Frame]:
+    for number, frame in enumerate(source):
+        if should_stop() or (most and number >= most):
+            return
+        yield frame
+
+
+def _consume(
+    results: Iterable[FrameResult],
+    takers: Iterable[Callable[[FrameResult], object]],
+    total: int | None,
+    progress: bool,
+) -> tuple[int, int]:
+    """Hand every result to all takers as it comes; returns frames and unreadable frames."""
+    count = unreadable = 0
+    with tqdm.tqdm(total=total, unit=" frames", dynamic_ncols=True, disable=not progress) as bar:
+        for result in results:
+            for take in takers:
+                take(result)
+            count += 1
+            unreadable += result.frame.pixels is None
+            bar.update()
+    return count, unreadable
+
+
+def outcome_text(prediction: Prediction, outcome: Outcome) -> str:
+    """What came of the whole, or why nothing did."""
+    count, seconds, source = outcome.frames, outcome.seconds, prediction.source
+    rate = count / seconds if seconds else 0.0
+    lines = [
+        f"\n{count} frames in {seconds:.1f} s: {rate:.1f} frames a second, compilation included"
+    ]
+    promised = source.length if source.kind == "video" and not prediction.max_frames else None
+    if promised and count < promised:
+        lines.append(f"note: the container promises {promised} frames, {count} could be decoded")
+    if outcome.unreadable:
+        lines.append(
+            f"note: {outcome.unreadable} frames could not be read; {record.FRAMES} says why"
+        )
+    lines += [_track_text(prediction, track) for track in outcome.tracks]
+    if not outcome.tracks:
+        lines.append(f"no face was found in any of the {count} frames, so nothing was classified")
+    return "\n".join(lines)
+
+
+def _track_text(prediction: Prediction, track: Mapping[str, Any]) -> str:
+    span = f"face {track['track']} (frames {track['first_frame']} to {track['last_frame']})"
+    if not track["clips"]:
+        return f"{span}: no clip; {prediction.too_short(track['frames'])}"
+    votes = "; ".join(
+        f"{name} vote {vote['label']} {vote['shares'][vote['label']]:.2f}"
+        for name, vote in track["votes"].items()
+    )
+    return f"{span}: {track['clips']} clips: {votes}; last clip {track['last_clip']['label']}"

@@ -1,6 +1,6 @@
 """A sequence's faces: each frame's face followed and cut, faces missed sought again, and what is odd said."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
@@ -261,13 +261,18 @@ class _Cropper:
         if turn := turn_that_helps((self._reader.read(place) for place in places), settings):
             turn = (turn + self._work.rotate) % 360
             return f"; turned by a quarter or two there is one: try --rotate={turn}"
-        height, width = self._shape or (0, 0)
-        if max(height, width) <= _SMALL and max(height, width) <= 1.3 * min(height, width):
+        if is_small_square(self._shape or ()):
             return "; frames that are faces already are taken as they are by --detector=none"
         return ""
 
 
-def turn_that_helps(frames: Iterator[np.ndarray], settings: CropSettings) -> int:
+def is_small_square(shape: tuple[int, ...]) -> bool:
+    """Whether frames of a shape [height, width, ...] may be faces already: small, and about square."""
+    sides = shape[:2]
+    return len(sides) == 2 and max(sides) <= _SMALL and max(sides) <= 1.3 * min(sides)
+
+
+def turn_that_helps(frames: Iterable[np.ndarray], settings: CropSettings) -> int:
     """By how many degrees clockwise most of a few frames have to be turned to show a face; 0 for none."""
     tried = list(frames)
     for degrees in _TURNS:

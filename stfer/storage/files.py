@@ -132,11 +132,23 @@ def _only_maker(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _named_full_disk(folder: Path) -> Iterator[None]:
+    """A full disk's error does not say where the disk is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
+
+
+@contextlib.contextmanager
 def _staged(folder: Path, replace: bool) -> Iterator[Path]:
     staging = folder.with_name(f"{_staging_prefix(folder)}{secrets.token_hex(4)}")
     staging.mkdir()
     try:
-        yield staging
+        with _named_full_disk(folder):
+            yield staging
         if replace and folder.exists():
             os.rename(folder, staging.with_name(f"{staging.name}.old"))
         elif not replace:

@@ -26,12 +26,14 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "input",
         None,
-        "A video, an image, a folder or list of images (commas, or a .txt), or camera:0.",
+        "A video, an image, a folder or list of images (commas, or a .txt), camera:0, or rtsp://...",
     )
     flags.DEFINE_string("out", None, "Folder to make; default: predictions/INPUT.")
     flags.DEFINE_integer("stride", 1, "Frames from one clip's end to the next.", lower_bound=1)
-    flags.DEFINE_integer(
-        "pair_distance", None, "Late fusion: frames between the two; default: as trained (14)."
+    flags.DEFINE_string(
+        "pair_distance",
+        None,
+        "Late fusion: between the two, in frames (14, as trained) or as 0.5s.",
     )
     flags.DEFINE_enum(
         "reference",
@@ -40,7 +42,10 @@ def define_flags() -> None:
         "Late fusion: compare with the frame so long ago, or with the face's first frame.",
     )
     flags.DEFINE_float(
-        "rate", None, "Frames a second of images or a camera (25).", lower_bound=0.01
+        "rate", None, "Frames a second to count by; default: time stamps, or 25.", lower_bound=0.01
+    )
+    flags.DEFINE_enum(
+        "rotate", "0", ["0", "90", "180", "270"], "Degrees clockwise to turn all frames by."
     )
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
     flags.DEFINE_integer("faces", 8, "Faces followed at once, the largest.", lower_bound=1)
@@ -60,18 +65,20 @@ def main(argv: list[str]) -> int:
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model, output
     from stfer.inference.sources import open_source
-    from stfer.inference.windows import window
+    from stfer.inference.windows import parse_distance, window
     from stfer.runs import environment, modules
     from stfer.runs.stop import stop_requests
     from stfer.storage.files import check_new
 
-    source = open_source(FLAGS.input, FLAGS.rate)
+    source = open_source(FLAGS.input, FLAGS.rate, int(FLAGS.rotate))
+    distance = parse_distance(FLAGS.pair_distance) if FLAGS.pair_distance else None
     out = Path(FLAGS.out or Path("predictions") / source.name)
     check_new(out)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
-    sliding = window(model.rule, FLAGS.stride, FLAGS.pair_distance, FLAGS.reference)
+    rate = model.frame_rate if source.is_timed else None
+    sliding = window(model.rule, FLAGS.stride, distance, FLAGS.reference, rate)
     prediction = output.Prediction(
         model, source, sliding, FLAGS.faces, FLAGS.chunk, FLAGS.max_frames, FLAGS.video
     )

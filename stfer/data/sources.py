@@ -5,7 +5,12 @@ Light to import: what makes and reads sets is imported when it is needed.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
+import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +21,33 @@ SYNTHETIC = "synthetic"
 
 
 def default_cache_dir() -> str:
-    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder."""
+    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder.
+
+    Without a home folder it is one that goes with this process, and one line says so.
+    """
+    return os.environ.get("STFER_CACHE_DIR") or _users_cache_dir()
+
+
+@functools.cache
+def _users_cache_dir() -> str:
     import platformdirs
 
-    return os.environ.get("STFER_CACHE_DIR") or platformdirs.user_cache_dir("stfer")
+    folder = platformdirs.user_cache_dir("stfer")
+    try:
+        # Without a home, `~` stays as it is, and would become a folder of that name.
+        if os.path.isabs(folder):
+            os.makedirs(folder, exist_ok=True)
+        if os.path.isabs(folder) and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    made = tempfile.mkdtemp(prefix="stfer-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    sys.stderr.write(
+        "note: there is no home folder to write to, so generated sets and compiled programs are not kept; "
+        "--cache_dir or $STFER_CACHE_DIR names a folder for them\n"
+    )
+    return made
 
 
 @dataclass(frozen=True)

@@ -163,11 +163,11 @@ def _classify(
         # An unreadable frame is a gap in every track; nothing was sought in it.
         absent = [] if each.frame.pixels is not None else [t for t in histories if t not in shown]
         for track in absent:
-            histories[track].add(each.frame.number, None)
+            histories[track].add(each.frame.number, None, each.frame.seconds)
         for (track, face), crop in zip(each.faces, each.crops, strict=True):
             item = None if crop is None else next(encoded)
             history = histories.setdefault(track, History(window))
-            status, places = history.add(each.frame.number, item)
+            status, places = history.add(each.frame.number, item, each.frame.seconds)
             if face is None:
                 status = NO_FACE
             elif places:

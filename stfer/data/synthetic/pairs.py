@@ -1,7 +1,7 @@
 """Pairs of frames of synthetic people, a reference and a later frame, labelled by what the later one shows.
 
-For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so that
-some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a network
+For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so
+that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a network
 that learns from them says what the later frame shows even where the reference was badly chosen.
 """
 
@@ -27,7 +27,9 @@ from stfer.storage.files import staged_folder
 CLASSES = (*EMOTIONS_6, NEUTRAL)
 MOMENTS = (0, 0.05, 0.65, "apex")  # of an expression: twice calm, on the way, at its end
 CALM_FRAMES = 4  # of a take in which nothing is expressed: blinks, glances, speech
-WEAKEST = 0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
+WEAKEST = (
+    0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
+)
 Pair = tuple[str, str, str, np.ndarray]
 
 
@@ -60,7 +62,11 @@ def person_pairs(
         for what, first, second, label in wanted:
             if (what == "calm" and not keep_calm) or (what == "back" and not keep_back):
                 continue
-            if len(faces) == len(MOMENTS) and faces[first] is not None and faces[second] is not None:
+            if (
+                len(faces) == len(MOMENTS)
+                and faces[first] is not None
+                and faces[second] is not None
+            ):
                 frames = np.stack([faces[first], faces[second]])
                 pairs.append((f"{name}/{emotion}/{what}", name, label, frames))
     take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())

@@ -89,7 +89,9 @@ def one_video(sequences: Items[Sequence]) -> str:
     paths = {source.path for s in sequences for source in s.frames}
     if len(paths) != 1 or any(source.number is None for s in sequences for source in s.frames):
         return ""
-    ascending = all(list(s.frames) == sorted(s.frames, key=lambda f: f.number) for s in sequences)
+    ascending = all(
+        list(s.frames) == sorted(s.frames, key=lambda f: f.number or 0) for s in sequences
+    )
     return paths.pop() if ascending else ""
 
 
@@ -97,7 +99,7 @@ def _one_pass(croppers: list["_Cropper"]) -> None:
     """Read a video's frames once, each for all sequences that have it."""
     waiting = [cropper for cropper in croppers if cropper.wanted is not None]
     while len(waiting) > 1:
-        number = min(cropper.wanted for cropper in waiting)
+        number = min(c.wanted for c in waiting if c.wanted is not None)
         those = [cropper for cropper in waiting if cropper.wanted == number]
         try:
             frame = those[0].read()
@@ -284,6 +286,7 @@ def turn_that_helps(frames: Iterable[np.ndarray], settings: CropSettings) -> int
 
 def _share_outside(face: Face, shape: tuple[int, ...], settings: CropSettings) -> float:
     """The share of a crop's area that lies beyond the frame."""
+    assert settings.margin is not None  # It has the detector's where none was given.
     side = max(face.width, face.height) * (1 + 2 * settings.margin)
     inside = 1.0
     for start, length, limit in ((face.x, face.width, shape[1]), (face.y, face.height, shape[0])):

@@ -33,7 +33,7 @@ def complete_counts(
     """
     labels = Counter(sequence.label for sequence in sequences)
     found = {
-        "subjects": len({item.subject for item in (*sequences, *dropped)}),
+        "subjects": len({s.subject for s in sequences} | {d.subject for d in dropped}),
         "sequences": len(sequences) + len(dropped),
         "labelled": len(sequences),
         "labelled subjects": len({s.subject for s in sequences}),
@@ -130,7 +130,7 @@ def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: s
     bars = axes.bar(list(classes), [count[name] for name in classes], color="#4477aa")
     axes.bar_label(bars)
     axes.set_ylabel("sequences")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="y", integer=True)
     # A dollar sign in a set's name is no formula.
     axes.set_title(f"{title}: {sum(count.values())} sequences".replace("$", r"\$"))
     axes.spines[["top", "right"]].set_visible(False)

@@ -36,6 +36,7 @@ class CropSettings:
             raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
         if self.margin is None:
             object.__setattr__(self, "margin", DETECTORS[self.detector].margin)
+        assert self.margin is not None
         if not -0.4 <= self.margin <= 2:
             raise ValueError(
                 f"margin {self.margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"
@@ -57,7 +58,12 @@ class CropSettings:
         Raises:
             ValueError: a field is unknown or of the wrong type.
         """
-        kinds = {"detector": str, "margin": (int, float), "size": int, "missing_faces": str}
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "detector": str,
+            "margin": (int, float),
+            "size": int,
+            "missing_faces": str,
+        }
         for key, value in settings.items():
             if key not in kinds:
                 raise ValueError(f"crop setting {key!r} is unknown to this version of stfer")
@@ -68,6 +74,7 @@ class CropSettings:
 
 def crop_square(face: Face, settings: CropSettings) -> tuple[int, int, int]:
     """The square that is cut around a face: left, top and side in frame pixels (for a levelled frame)."""
+    assert settings.margin is not None  # It has the detector's where none was given.
     side = max(1, round(max(face.width, face.height) * (1 + 2 * settings.margin)))
     centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
     return round(centre_x - side / 2), round(centre_y - side / 2), side

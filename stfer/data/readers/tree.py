@@ -92,13 +92,14 @@ def stamps(paths: Iterable[str]) -> list[float]:
     nanoseconds, and the times ascend.
     """
     found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
-    if len(found) < 2 or not all(found):
+    matches = [match for match in found if match]
+    if len(found) < 2 or len(matches) < len(found):
         return []
-    units = {_STAMP_DIGITS.get(len(match[1])) for match in found}
+    units = {_STAMP_DIGITS.get(len(match[1])) for match in matches}
     unit = units.pop()
     if units or unit is None:
         return []
-    numbers = [int(match[1]) for match in found]
+    numbers = [int(match[1]) for match in matches]
     if numbers[0] < _EARLIEST * unit or any(b < a for a, b in pairwise(numbers)):
         return []
     seconds = [(number - numbers[0]) / unit for number in numbers]
@@ -123,9 +124,10 @@ def missing_numbers(paths: Iterable[str]) -> str:
     if seconds := stamps(paths):
         return _missing_times(seconds)
     found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
-    if not all(found):
+    matches = [match for match in found if match]
+    if len(matches) < len(found):
         return ""
-    numbers = [int(match[1]) for match in found]
+    numbers = [int(match[1]) for match in matches]
     steps = [b - a for a, b in pairwise(numbers)]
     if any(step <= 0 for step in steps):
         return f"frame {numbers[next(i for i, step in enumerate(steps) if step <= 0) + 1]} is there twice"

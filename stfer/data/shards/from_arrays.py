@@ -62,8 +62,8 @@ def write_shards(
         streams={key: (array.dtype, array.shape[1:]) for key, array in streams.items()},
         frame_rate=frame_rate,
     ) as writer:
-        for *about, frames, further in sequences[len(writer.entries) :]:
-            writer.add(*about, frames, streams=further)
+        for sequence, subject, label, frames, further in sequences[len(writer.entries) :]:
+            writer.add(sequence, subject, label, frames, streams=further)
         return writer.finish()
 
 

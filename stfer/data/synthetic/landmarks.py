@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stfer.data.faces import CropSettings, Face, track_face
+from stfer.data.faces import CropSettings, Face, FaceFollower
 from stfer.data.faces.landmarks import find_landmarks
 from stfer.data.faces.points import MIRRORED, inter_ocular
 from stfer.data.sequence import EMOTIONS_6
@@ -51,14 +51,14 @@ def moments(
     for subject in range(1, people + 1):
         for number, time_ in enumerate(np.linspace(0, 1, frames_each)):
             emotion = EMOTIONS_6[(number + subject) % len(EMOTIONS_6)]
-            portrait, performance, rng = stage(seed, subject, emotion)
-            moment = round(time_ * (len(performance.weights) - 1))
-            yield portrait, performance, moment, portrait.frame(performance, moment, rng)
+            take = stage(seed, subject, emotion)
+            moment = round(time_ * (len(take) - 1))
+            yield take.portrait, take.performance, moment, take.frame(moment)
 
 
 def detect(frame: np.ndarray) -> tuple[Face | None, np.ndarray | None]:
     """The face of a frame and its landmarks, as preprocessing finds them."""
-    found = track_face(frame, CropSettings())
+    found = FaceFollower(CropSettings(), largest=1).one(frame)
     return (None, None) if found is None else (found.face, find_landmarks(frame, found.face))
 
 

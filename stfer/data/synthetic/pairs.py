@@ -1,8 +1,8 @@
 """Pairs of frames of synthetic people, a reference and a later frame, labelled by what the later one shows.
 
 For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so
-that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a network
-that learns from them says what the later frame shows even where the reference was badly chosen.
+that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a
+network that learns from them says what the later frame shows even where the reference was badly chosen.
 """
 
 import multiprocessing

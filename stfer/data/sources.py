@@ -60,6 +60,7 @@ class Source:
         synthetic_seed: Its seed.
         workers: Processes that make it; None for one a core.
         cache_dir: Where it is kept; None for the user's cache folder.
+        neutral: Add the class `neutral`, see `stfer.data.neutral`.
     """
 
     data: str = SYNTHETIC
@@ -67,6 +68,7 @@ class Source:
     synthetic_seed: int = 0
     workers: int | None = None
     cache_dir: str | None = None
+    neutral: bool = False
 
     @property
     def is_synthetic(self) -> bool:
@@ -89,6 +91,8 @@ class Source:
             found |= {
                 "synthetic_subjects": self.synthetic_subjects, "synthetic_seed": self.synthetic_seed
             }  # fmt: skip
+        if self.neutral:
+            found["neutral"] = True
         return found
 
     def folders(self) -> str:
@@ -111,4 +115,9 @@ class Source:
         """
         from stfer.data.shards import load_data
 
-        return load_data(self.folders())
+        shards = load_data(self.folders())
+        if not self.neutral:
+            return shards
+        from stfer.data.neutral import with_neutral
+
+        return with_neutral(shards)

@@ -1,8 +1,18 @@
 """Which frames of a video make a clip, against places written down by hand."""
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stfer.data.clips import ClipRule, last_frames, sliding
+from stfer.data.clips import (
+    ClipRule,
+    evaluation_clips,
+    last_frames,
+    sliding,
+    spread,
+    training_clip,
+)
 from stfer.inference.windows import (
     CLASSIFIED,
     GAP,
@@ -103,6 +113,34 @@ def test_settings_that_make_no_sense():
         window(LATE, pair_distance=0)
     with pytest.raises(ValueError, match="no pair distance"):
         window(LATE, pair_distance=5, reference="first")
+
+
+offsets = st.lists(st.integers(-20, -1), min_size=1, max_size=6, unique=True).map(sorted)
+rules = st.one_of(
+    offsets.map(lambda places: ClipRule((*places[:-1], -1) if places[-1] != -1 else tuple(places))),
+    st.integers(1, 12).map(last_frames),
+    st.integers(1, 12).map(sliding),
+    st.integers(2, 8).map(spread),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rule=rules, frames=st.integers(1, 45), stride=st.integers(1, 7))
+def test_a_video_gives_the_clips_that_its_rule_gives_a_sequence(rule, frames, stride):
+    """At every frame the clip is the training clip of the sequence that ends there; slid, they are all of a rule's."""
+    found = play(window(rule), frames, start=0)
+    for number, (status, places) in enumerate(found):
+        length = number + 1
+        if length < rule.shortest:
+            assert (status, places) == (WAITING, [])
+        else:
+            assert status == CLASSIFIED
+            np.testing.assert_array_equal(places, training_clip(rule, length))
+    clips = [places for _, places in found if places]
+    if rule.slide and frames >= rule.shortest:
+        np.testing.assert_array_equal(clips, evaluation_clips(rule, frames))
+    strided = [places for _, places in play(window(rule, stride), frames, start=0) if places]
+    assert strided == clips[::stride]
 
 
 def played(window_, times, missing=()):

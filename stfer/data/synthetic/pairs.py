@@ -1,12 +1,11 @@
 """Pairs of frames of synthetic people, a reference and a later frame, labelled by what the later one shows.
 
-For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so that
-some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a network
-that learns from them says what the later frame shows even where the reference was badly chosen.
+For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so
+that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a
+network that learns from them says what the later frame shows even where the reference was badly chosen.
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,12 +21,15 @@ from stfer.data.synthetic.conditions import Conditions
 from stfer.data.synthetic.dataset import VERSION, start_worker
 from stfer.data.synthetic.moments import frames_at
 from stfer.data.synthetic.takes import stage
+from stfer.data.workers import usable_cores
 from stfer.storage.files import staged_folder
 
 CLASSES = (*EMOTIONS_6, NEUTRAL)
 MOMENTS = (0, 0.05, 0.65, "apex")  # of an expression: twice calm, on the way, at its end
 CALM_FRAMES = 4  # of a take in which nothing is expressed: blinks, glances, speech
-WEAKEST = 0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
+WEAKEST = (
+    0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
+)
 Pair = tuple[str, str, str, np.ndarray]
 
 
@@ -60,7 +62,11 @@ def person_pairs(
         for what, first, second, label in wanted:
             if (what == "calm" and not keep_calm) or (what == "back" and not keep_back):
                 continue
-            if len(faces) == len(MOMENTS) and faces[first] is not None and faces[second] is not None:
+            if (
+                len(faces) == len(MOMENTS)
+                and faces[first] is not None
+                and faces[second] is not None
+            ):
                 frames = np.stack([faces[first], faces[second]])
                 pairs.append((f"{name}/{emotion}/{what}", name, label, frames))
     take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())
@@ -110,7 +116,7 @@ def ensure_pairs(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(folder) as staging:
         staging.rmdir()
-        rows = _rendered(subjects, seed, crop, workers or os.cpu_count() or 1, conditions)
+        rows = _rendered(subjects, seed, crop, workers or usable_cores(), conditions)
         settings = crop.to_dict()
         write_shards(staging, rows, name=f"synthetic pairs {seed}", classes=CLASSES, crop=settings)
     return folder

@@ -29,11 +29,13 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.runs import compare, modules
+    from stfer.runs import compare, environment, modules
     from stfer.runs.plan import prepare
 
     seeds = compare.parse_seeds(FLAGS.seeds)
     modules.import_modules(FLAGS.modules)
+    if FLAGS.launcher != "ray":
+        environment.check_platform()
     architectures = compare.check_architectures(FLAGS.archs)
     sources = shared.sets()
     if not sources:

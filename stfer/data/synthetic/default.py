@@ -7,7 +7,6 @@ is never mistaken for a finished one, and the next call goes on where it can.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6, select
 from stfer.data.shards import load_shards
 from stfer.data.synthetic.dataset import VERSION, generate
+from stfer.data.workers import usable_cores
 from stfer.storage.files import remove_leftovers
 from stfer.storage.locks import held
 
@@ -64,7 +64,7 @@ def ensure(
     if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     with held(folder.parent / f".{folder.name}.lock", "the synthetic set", wait=True):
         if _is_whole(folder):  # Another process made it while this one waited.
             return folder

@@ -58,6 +58,12 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "benchmark", 0, "Time this many frames on one core and write nothing.", lower_bound=0
     )
+    flags.DEFINE_enum(
+        "landmarks",
+        None,
+        ["mediapipe", "ck_plus"],
+        "Also keep 49 facial points a frame: found by MediaPipe's face mesh, or CK+'s own.",
+    )
     flags.DEFINE_bool("preview", False, "Also draw sheets of crops, the largest jump first.")
 
 
@@ -132,6 +138,7 @@ def _settings() -> dict[str, object]:
     names += ["light", "modality"] if FLAGS.dataset == "oulu_casia" else []
     names += ["synonyms", "population"] if FLAGS.dataset == "manifest" else []
     names += [] if FLAGS.check else ["detector", "margin", "size", "missing_faces", "workers"]
+    names += ["landmarks"] if FLAGS.landmarks else []
     shown = {name: getattr(FLAGS, name) for name in names}
     if "margin" in shown and FLAGS.margin is None:
         from stfer.data.faces import DETECTORS
@@ -185,7 +192,7 @@ def _preprocess(reader, kept, dropped, settings, classes):
         labels = [entry["label"] for entry in entries]
         files = {"class_distribution.png": overview.draw_class_distribution(labels, classes, name)}
         if FLAGS.preview:
-            tracks = [(e["sequence"], writer.frames(e), e["note"]) for e in entries]
+            tracks = [(e["sequence"], _pictures(writer, e), e["note"]) for e in entries]
             files |= overview.contact_sheets(tracks)
         return files
 
@@ -201,9 +208,34 @@ def _preprocess(reader, kept, dropped, settings, classes):
             dropped=dropped,
             min_frames=FLAGS.min_frames,
             workers=FLAGS.workers,
+            landmarks=_landmarks(),
             progress=bar.update,
             extra_files=figures,
         )
+
+
+def _landmarks():
+    """Where landmarks come from, as `preprocess` takes it."""
+    if FLAGS.landmarks != "ck_plus":
+        return FLAGS.landmarks
+    if FLAGS.dataset != "ck_plus":
+        raise command.UserError(
+            "--landmarks=ck_plus needs --dataset=ck_plus; mediapipe finds points in any set"
+        )
+    import functools
+
+    from stfer.data.readers import ck_plus_landmarks
+
+    folder = ck_plus_landmarks.find_landmark_folder(FLAGS.root)
+    return functools.partial(ck_plus_landmarks.read_landmarks, folder)
+
+
+def _pictures(writer, entry):
+    """A kept sequence's crops for the preview, with their landmarks where there are any."""
+    from stfer.data.faces.points import DrawnCrops
+
+    crops = writer.frames(entry)
+    return DrawnCrops(crops, writer.stream("landmarks", entry)) if FLAGS.landmarks else crops
 
 
 def _benchmark(sequences, settings) -> None:

@@ -34,6 +34,8 @@ from stfer.data.faces import (
     register_detector,
 )
 from stfer.data.faces.detectors import Search
+from stfer.data.faces.landmarks import find_landmarks
+from stfer.data.faces.points import POINTS, to_crop
 from stfer.data.frames import FrameReader, UnreadableFrameError
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter
@@ -49,10 +51,43 @@ DROPPED_TABLE = "dropped.csv"
 
 @dataclass(frozen=True)
 class Crops:
-    """One sequence's faces: crops uint8 [length, size, size, 3] and, for each frame, how and where."""
+    """One sequence's faces.
+
+    Attributes:
+        crops: uint8 [length, size, size, 3].
+        faces: for each frame, how and where.
+        landmarks: float32 [length, 49, 2] in crop coordinates, where they were asked for.
+    """
 
     crops: np.ndarray
     faces: list[Tracked]
+    landmarks: np.ndarray | None = None
+
+
+DETECTED = "mediapipe"
+Landmarks = str | Callable[[Sequence], np.ndarray] | None
+"""Where landmarks come from: DETECTED, a function from a sequence to [frames, 49, 2] in pixels, or None for none."""
+
+
+class _Cutter:
+    """Cuts faces, and places their landmarks, into the arrays of one sequence."""
+
+    def __init__(self, length: int, settings: CropSettings, points: np.ndarray | str | None):
+        self.settings, self.points = settings, points
+        self.crops = np.zeros((length, settings.size, settings.size, 3), np.uint8)
+        self.landmarks = None if points is None else np.zeros((length, POINTS, 2), np.float32)
+        self.without_landmarks: list[int] = []
+
+    def __call__(self, index: int, frame: np.ndarray, face: Face) -> None:
+        self.crops[index] = crop_face(frame, face, self.settings)
+        if self.landmarks is None:
+            return
+        detected = isinstance(self.points, str)
+        found = find_landmarks(frame, face) if detected else self.points[index]
+        if found is None:
+            self.without_landmarks.append(index)
+        else:
+            self.landmarks[index] = to_crop(found, face, self.settings)
 
 
 @dataclass(frozen=True)
@@ -75,6 +110,7 @@ def preprocess(
     dropped: Iterable[Dropped] = (),
     min_frames: int = MIN_FRAMES,
     workers: int = 1,
+    landmarks: Landmarks = None,
     progress: Callable[[int], None] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
 ) -> Result:
@@ -86,6 +122,7 @@ def preprocess(
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
         workers: processes; 1 works in this one.
+        landmarks: where the stream `landmarks` comes from; a sequence with a frame without any is dropped.
         progress: called with the number of frames just finished.
         extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
 
@@ -104,20 +141,25 @@ def preprocess(
         classes=classes,
         size=settings.size,
         crop=settings.to_dict(),
-        settings={"min_frames": min_frames, "content": _fingerprint(listing)},
+        settings={"min_frames": min_frames, "content": _fingerprint(listing)}
+        | ({} if landmarks is None else {"landmarks": _name(landmarks)}),
+        streams={} if landmarks is None else {"landmarks": (np.float32, (POINTS, 2))},
         frame_rate=_common({sequence.rate for sequence in sequences}),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
         left = sequences[len(writer.entries) :]
         with ExitStack() as stack:
-            results = _results(left, settings, min_frames, workers, stack)
+            results = _results(left, settings, min_frames, workers, landmarks, stack)
             for sequence, result in zip(left, results, strict=True):
                 if isinstance(result, str):
                     writer.drop(Dropped(sequence.id, sequence.subject, sequence.label, result))
                 else:
                     faces = [[*found.face, found.how] for found in result.faces]
-                    writer.add(sequence.id, sequence.subject, sequence.label, result.crops, faces)
+                    streams = {} if landmarks is None else {"landmarks": result.landmarks}
+                    writer.add(
+                        sequence.id, sequence.subject, sequence.label, result.crops, faces, streams
+                    )
                 report(len(sequence))
         kept = [entry for entry in writer.entries if entry["kept"]]
         dropped += [
@@ -134,25 +176,28 @@ def preprocess(
         return Result(writer.finish(files), kept, dropped)
 
 
-def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 1) -> Crops | str:
+def crop_sequence(
+    sequence: Sequence, settings: CropSettings, min_frames: int = 1, landmarks: Landmarks = None
+) -> Crops | str:
     """Read one sequence and cut its face out of every frame; a text is the reason to drop it."""
     if len(sequence) > MAX_FRAMES:
         return f"too long: {len(sequence)} frames, at most {MAX_FRAMES}; give its start and end"
     try:
+        points = landmarks(sequence) if callable(landmarks) else landmarks
+    except ValueError as error:
+        return str(error)
+    try:
         with FrameReader(sequence) as reader:
-            return _crop(sequence, reader, settings, min_frames)
+            return _crop(sequence, reader, _Cutter(len(sequence), settings, points), min_frames)
     except UnreadableFrameError as error:
         return str(error)
     except EOFError as error:
         return f"unreadable file: {error}"
 
 
-def _crop(
-    sequence: Sequence, reader: FrameReader, settings: CropSettings, min_frames: int
-) -> Crops | str:
-    tracker = FaceTracker(settings)
+def _crop(sequence: Sequence, reader: FrameReader, cut: _Cutter, min_frames: int) -> Crops | str:
+    tracker = FaceTracker(cut.settings)
     faces: list[Tracked | None] = []
-    crops = np.zeros((len(sequence), settings.size, settings.size, 3), np.uint8)
     shape = None
     for index in range(len(sequence)):
         try:
@@ -170,25 +215,25 @@ def _crop(
         shape = frame.shape[:2]
         faces.append(tracker(frame))
         if faces[-1] is not None:
-            crops[index] = crop_face(frame, faces[-1].face, settings)
+            cut(index, frame, faces[-1].face)
     if len(faces) < min_frames:
         return f"too short: {len(faces)} frames, at least {min_frames} are needed"
-    crops = crops[: len(faces)]
     missing = [index for index, found in enumerate(faces) if found is None]
     if missing and len(missing) <= _SECOND_LOOKS and len(missing) < len(faces):
-        missing = _look_again(missing, faces, crops, reader, settings)
-    if missing:
-        more = f", and in {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"no face in frame {missing[0] + 1}: {sequence.frames[missing[0]]}{more}"
-    return Crops(crops, faces)
+        missing = _look_again(missing, faces, cut, reader)
+    for what, where in (("face", missing), ("landmarks", sorted(cut.without_landmarks))):
+        if where:
+            more = f", and in {len(where) - 1} more" if len(where) > 1 else ""
+            return f"no {what} in frame {where[0] + 1}: {sequence.frames[where[0]]}{more}"
+    landmarks = None if cut.landmarks is None else cut.landmarks[: len(faces)]
+    return Crops(cut.crops[: len(faces)], faces, landmarks)
 
 
 def _look_again(
     missing: list[int],
     faces: list[Tracked | None],
-    crops: np.ndarray,
+    cut: _Cutter,
     reader: FrameReader,
-    settings: CropSettings,
 ) -> list[int]:
     """Seek missing faces where the next frame has one, else interpolate if asked; returns those left."""
     pixels: dict[int, np.ndarray] = {}
@@ -197,12 +242,12 @@ def _look_again(
         if following is None:
             continue
         frame = pixels[index] = reader.read(index)
-        faces[index] = find_finely(frame, settings, following.face)
+        faces[index] = find_finely(frame, cut.settings, following.face)
         if faces[index] is not None:
-            crops[index] = crop_face(frame, faces[index].face, settings)
+            cut(index, frame, faces[index].face)
             del pixels[index]
     left = [index for index in missing if faces[index] is None]
-    if settings.missing_faces != "interpolate":
+    if cut.settings.missing_faces != "interpolate":
         return left
     known = [index for index, found in enumerate(faces) if found is not None]
     boxes = np.array([faces[index].face for index in known])
@@ -210,7 +255,7 @@ def _look_again(
         face = Face(*(float(np.interp(index, known, column)) for column in boxes.T))
         faces[index] = Tracked(face, "interpolated")
         frame = pixels.pop(index, None)
-        crops[index] = crop_face(reader.read(index) if frame is None else frame, face, settings)
+        cut(index, reader.read(index) if frame is None else frame, face)
     return []
 
 
@@ -219,11 +264,12 @@ def _results(
     settings: CropSettings,
     min_frames: int,
     workers: int,
+    landmarks: Landmarks,
     stack: ExitStack,
 ) -> Iterator[Crops | str]:
     """Every sequence's result in order, with at most two sequences a worker waiting."""
     if workers <= 1 or len(sequences) < 2:
-        yield from (crop_sequence(s, settings, min_frames) for s in sequences)
+        yield from (crop_sequence(s, settings, min_frames, landmarks) for s in sequences)
         return
     # Forking a process that runs JAX's threads can deadlock; spawned workers import only what they need.
     pool = ProcessPoolExecutor(
@@ -238,7 +284,9 @@ def _results(
     try:
         while True:
             for sequence in todo:
-                waiting.append(pool.submit(crop_sequence, sequence, settings, min_frames))
+                waiting.append(
+                    pool.submit(crop_sequence, sequence, settings, min_frames, landmarks)
+                )
                 if len(waiting) >= 2 * workers:
                     break
             if not waiting:
@@ -291,6 +339,11 @@ def _common(rates: set[float | None]) -> float | None:
 def _fingerprint(listing: list) -> str:
     # Paths may hold bytes that are no UTF-8; JSON's escapes keep them apart.
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _name(landmarks: Landmarks) -> str:
+    """What a shard folder's header says of its landmarks' origin."""
+    return landmarks if isinstance(landmarks, str) else "files"
 
 
 def _source(source) -> list:

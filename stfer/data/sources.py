@@ -6,7 +6,8 @@ Light to import: what makes and reads sets is imported when it is needed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Source:
         synthetic_seed: Its seed.
         workers: Processes that make it; None for one a core.
         cache_dir: Where it is kept; None for the user's cache folder.
+        landmarks: Whether the synthetic set is made with landmarks, which a model asks for.
     """
 
     data: str = SYNTHETIC
@@ -39,6 +41,7 @@ class Source:
     synthetic_seed: int = 0
     workers: int | None = None
     cache_dir: str | None = None
+    landmarks: bool = False
 
     @property
     def is_synthetic(self) -> bool:
@@ -71,8 +74,18 @@ class Source:
         from stfer.data.synthetic import default
 
         return str(
-            default.ensure(self.cache, self.synthetic_subjects, self.synthetic_seed, self.workers)
+            default.ensure(
+                self.cache,
+                self.synthetic_subjects,
+                self.synthetic_seed,
+                self.workers,
+                landmarks=self.landmarks,
+            )
         )
+
+    def with_streams(self, names: Iterable[str]) -> Source:
+        """This source, the synthetic set with the named streams of those that it can be made with."""
+        return replace(self, landmarks=self.landmarks or "landmarks" in set(names))
 
     def load(self) -> Shards:
         """Open the set.

@@ -107,18 +107,18 @@ def _predict(model, source, sliding, out, settings) -> int:
 
 def _predict_into(part, model, source, sliding, settings) -> tuple:
     """Write all results into `part`; returns its files' names, the exit code, and what `_report` says."""
+    from stfer.data.faces import FaceFollower
     from stfer.inference import record
     from stfer.inference.stream import CHUNK, Summaries, predict_stream
     from stfer.inference.timeline import Timeline
-    from stfer.inference.tracking import FaceTracks
     from stfer.runs.stop import stop_requests
 
     summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
     chunk = FLAGS.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
-    tracks = FaceTracks(model.crop, largest=FLAGS.faces)
+    follower = FaceFollower(model.crop, largest=FLAGS.faces)
     with stop_requests() as should_stop:
         frames = _limited(source, should_stop)
-        results = predict_stream(model, frames, sliding, chunk, tracks)
+        results = predict_stream(model, frames, sliding, chunk, follower)
         count, unreadable, seconds = _consume(results, part, model, source, summaries, timeline)
     found = record.summary(summaries, model.classes)
     about = {

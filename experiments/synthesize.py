@@ -1,6 +1,7 @@
 """Writes the synthetic set as raw image sequences with emotion labels, in CK+'s own folder layout.
 
 python -m experiments.synthesize --out=synthetic --subjects=10 --seed=0
+python -m experiments.synthesize --out=synthetic --subjects=240 --moments=0,0.5,apex --takes=2
 python -m experiments.synthesize --contact_sheet=examples.jpg
 """
 
@@ -24,6 +25,19 @@ def define_flags() -> None:
         "seed", 0, "Seed of the set; the same seed gives the same bytes.", lower_bound=0
     )
     flags.DEFINE_integer("workers", None, "Processes; by default one a core.", lower_bound=1)
+    flags.DEFINE_list(
+        "moments",
+        None,
+        "Frames of each sequence to write instead of all, such as 0,0.5,apex. A whole number is a frame from "
+        "the first (0), or from the last (-1); a number with a point is a share of the apex: the first frame "
+        "at which the expression has come so far; apex is the last frame. A frame named twice is written once.",
+    )
+    flags.DEFINE_integer(
+        "takes", 1, "Sequences a person and expression, each another way and light.", lower_bound=1
+    )
+    flags.DEFINE_bool("glasses", None, "Everybody wears glasses, or nobody (--noglasses).")
+    flags.DEFINE_string("light", None, "Light of every sequence: lamp, dark, or a panorama's name.")
+    flags.DEFINE_float("turn", None, "Degrees that every head is turned to either side.")
     flags.DEFINE_string(
         "contact_sheet",
         None,
@@ -37,13 +51,26 @@ def main(argv: list[str]) -> None:
         raise command.UserError("--out is needed: the folder to write, such as --out=synthetic")
     picture = _picture_path()
     workers = FLAGS.workers or os.cpu_count() or 1
-    settings = {name: FLAGS[name].value for name in ("out", "subjects", "seed", "contact_sheet")}
+    names = ("out", "subjects", "seed", "moments", "takes", "glasses", "light", "turn")
+    settings = {name: FLAGS[name].value for name in (*names, "contact_sheet")}
     command.print_settings("Synthetic set", settings | {"workers": workers})
     written = []
     if FLAGS.out:
-        from stfer.data.synthetic import generate
+        from stfer.data.synthetic import Conditions, generate
+        from stfer.data.synthetic.moments import parse_moments
 
-        written.append(generate(FLAGS.out, FLAGS.subjects, FLAGS.seed, workers))
+        moments = parse_moments(FLAGS.moments) if FLAGS.moments is not None else None
+        conditions = Conditions(glasses=FLAGS.glasses, light=FLAGS.light, turn=FLAGS.turn)
+        made = generate(
+            FLAGS.out,
+            FLAGS.subjects,
+            FLAGS.seed,
+            workers,
+            moments=moments,
+            takes=FLAGS.takes,
+            conditions=conditions,
+        )
+        written.append(made)
     if picture:
         _write_contact_sheet(picture)
         written.append(picture)

@@ -1,13 +1,15 @@
 """Looking at a data set: counts beside the complete set's, the class distribution, sheets of crops."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
 from io import BytesIO
 
 import numpy as np
 
+from stfer.data.faces.points import DrawnCrops
 from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
+from stfer.data.shards.writer import ShardWriter
 
 TILE = 85
 _PAGE_ROWS, _PAGE_COLUMNS = 24, 3
@@ -42,6 +44,49 @@ def complete_counts(
     found |= {name: labels[name] for name in classes}
     rows = [(name, found[name], complete.get(name)) for name in (*names, *classes)]
     return [*rows, ("left before face detection", len(kept), None)]
+
+
+def counts_text(
+    complete: Mapping[str, int],
+    sequences: Items[Sequence],
+    dropped: Items[Dropped],
+    kept: Items[Sequence],
+) -> str:
+    """`complete_counts` as a table, and the kept sequences' lengths; a warning where counts differ."""
+    rows = complete_counts(complete, sequences, dropped, kept)
+    lines = ["", f"{'':<28}{'found':>8}{'complete set':>14}"]
+    for what, found, whole in rows:
+        mark = "" if whole in (None, found) else "  differs"
+        lines.append(f"{what:<28}{found:>8}{'' if whole is None else whole:>14}{mark}")
+    if "the paper's" in complete:
+        lines.append(f"{'(the paper, after detection)':<28}{complete["the paper's"]:>8}")
+    if kept:
+        lengths = np.array([len(sequence) for sequence in kept])
+        lines.append(
+            f"lengths: {lengths.min()} to {lengths.max()} frames, median {np.median(lengths):g}, "
+            f"{lengths.sum()} frames in all"
+        )
+    if any(whole not in (None, found) for _, found, whole in rows):
+        lines.append("warning: counts differ from the complete set's; is the download whole?")
+    return "\n".join(lines)
+
+
+def classes_text(title: str, labels: Items[str], classes: Items[str]) -> str:
+    """The number of sequences a class as a table with bars."""
+    count = Counter(labels)
+    lines = ["", f"{title}: {len(labels)} sequences"]
+    for name in classes:
+        bar = "#" * round(40 * count[name] / max(len(labels), 1))
+        lines.append(f"  {name:<12}{count[name]:>6}  {bar}")
+    return "\n".join(lines)
+
+
+def dropped_text(dropped: Items[Dropped], what: str) -> str:
+    """How many sequences were dropped for each kind of reason, with an example."""
+    lines = ["", f"{len(dropped)} {what}"]
+    for kind, count, example in kinds_of_dropped(dropped):
+        lines.append(f"  {count:>5}  {kind:<20}  e.g. {example.sequence}: {example.reason}")
+    return "\n".join(lines)
 
 
 def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped]]:
@@ -93,7 +138,9 @@ def largest_jump(faces: np.ndarray) -> tuple[int, float]:
     return worst + 1, float(jumps[worst])
 
 
-def contact_sheets(tracks: Items[tuple[str, np.ndarray, list[list]]]) -> dict[str, bytes]:
+def contact_sheets(
+    tracks: Items[tuple[str, np.ndarray | DrawnCrops, list[list]]],
+) -> dict[str, bytes]:
     """Sheets of crops, worst sequence first, as `preview-001.jpg`, ... and their bytes.
 
     Every sequence shows its first frame, the frames before and after its largest jump (framed in red
@@ -121,6 +168,31 @@ def contact_sheets(tracks: Items[tuple[str, np.ndarray, list[list]]]) -> dict[st
         encoded = cv2.imencode(".jpg", page[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
         pages[name] = encoded.tobytes()
     return pages
+
+
+def figures(
+    name: str, classes: Items[str], preview: bool
+) -> Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]]:
+    """What `preprocess` takes as `extra_files`: the class distribution and, on request, sheets of crops."""
+
+    def draw(writer: ShardWriter, entries: list[dict], dropped: list[Dropped]) -> dict[str, bytes]:
+        del dropped
+        labels = [entry["label"] for entry in entries]
+        files = {"class_distribution.png": draw_class_distribution(labels, classes, name)}
+        if preview:
+            tracks = [(e["sequence"], _pictures(writer, e), e["note"]) for e in entries]
+            files |= contact_sheets(tracks)
+        return files
+
+    return draw
+
+
+def _pictures(writer: ShardWriter, entry: dict) -> np.ndarray | DrawnCrops:
+    """A kept sequence's crops, drawn with their landmarks where there are any."""
+    crops = writer.frames(entry)
+    if "landmarks" not in writer.streams:
+        return crops
+    return DrawnCrops(crops, writer.stream("landmarks", entry))
 
 
 def _page(ranked: list[tuple]) -> np.ndarray:

@@ -27,7 +27,7 @@ from stfer.data.faces import (
     DETECTORS,
     CropSettings,
     Face,
-    FaceTracker,
+    FaceFollower,
     Tracked,
     crop_face,
     find_finely,
@@ -133,6 +133,7 @@ def preprocess(
     """
     sequences, dropped = list(sequences), list(dropped)
     report = progress or (lambda frames: None)
+    rates = {sequence.rate for sequence in sequences}
     listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
@@ -144,7 +145,7 @@ def preprocess(
         settings={"min_frames": min_frames, "content": _fingerprint(listing)}
         | ({} if landmarks is None else {"landmarks": _name(landmarks)}),
         streams={} if landmarks is None else {"landmarks": (np.float32, (POINTS, 2))},
-        frame_rate=_common({sequence.rate for sequence in sequences}),
+        frame_rate=rates.pop() if len(rates) == 1 else None,
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
@@ -196,7 +197,8 @@ def crop_sequence(
 
 
 def _crop(sequence: Sequence, reader: FrameReader, cut: _Cutter, min_frames: int) -> Crops | str:
-    tracker = FaceTracker(cut.settings)
+    # One person from neutral to apex: however long the face is lost, it is the same one.
+    follower = FaceFollower(cut.settings, largest=1, patience=None)
     faces: list[Tracked | None] = []
     shape = None
     for index in range(len(sequence)):
@@ -213,7 +215,7 @@ def _crop(sequence: Sequence, reader: FrameReader, cut: _Cutter, min_frames: int
                 f"in {sequence.frames[index]}"
             )
         shape = frame.shape[:2]
-        faces.append(tracker(frame))
+        faces.append(follower.one(frame))
         if faces[-1] is not None:
             cut(index, frame, faces[-1].face)
     if len(faces) < min_frames:
@@ -329,11 +331,6 @@ def _faces_table(kept: list[dict]) -> bytes:
         for frame, face in enumerate(entry["note"])
     )
     return csv_bytes(columns, rows)
-
-
-def _common(rates: set[float | None]) -> float | None:
-    """The frame rate that all sequences have, if they have one."""
-    return next(iter(rates)) if len(rates) == 1 else None
 
 
 def _fingerprint(listing: list) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from stfer.data.faces import CropSettings, Face, FaceTracker, crop_face, overlap
+from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face, overlap
 from stfer.data.faces.lbp import CASCADE
 from stfer.data.frames import FrameReader
 from stfer.data.sequence import Sequence
@@ -39,6 +39,22 @@ class Timing:
     agreement: float | None
     only_plain: int
 
+    def __str__(self) -> str:
+        total = self.read + self.find + self.crop
+        found = ", ".join(f"{how} {count}" for how, count in sorted(self.found.items()))
+        lines = [
+            f"{self.frames} frames, the last of {self.size[0]}x{self.size[1]}, on one core",
+            f"  milliseconds a frame: read {self.read:.2f}, find {self.find:.2f}, "
+            f"crop {self.crop:.2f}, in all {total:.2f}",
+            f"  found: {found}",
+        ]
+        if self.plain is not None and self.agreement is not None:
+            lines.append(
+                f"  a plain full search: {self.plain:.2f} ms; its face is the same (overlap at least "
+                f"{AGREE}) on {self.agreement:.2%}; {self.only_plain} faces only it found"
+            )
+        return "\n".join(lines)
+
 
 def measure(
     sequences: Iterable[Sequence], settings: CropSettings, frames: int, plain: bool = True
@@ -53,7 +69,7 @@ def measure(
     plain = plain and settings.detector == "lbp"
     try:
         for sequence in sequences:
-            tracker = FaceTracker(settings)
+            follower = FaceFollower(settings, largest=1, patience=None)
             with FrameReader(sequence) as reader:
                 for index in range(len(sequence)):
                     if found.total() == frames:
@@ -61,7 +77,7 @@ def measure(
                     start = time.process_time()
                     frame = reader.read(index)
                     read = time.process_time()
-                    face = tracker(frame)
+                    face = follower.one(frame)
                     searched = time.process_time()
                     if face is not None:
                         crop_face(frame, face.face, settings)

@@ -2,8 +2,8 @@
 
 Single frame, late fusion and the recurrent network send every frame through one shared tower before
 anything joins the frames (paper, sections IV-A, IV-B and IV-D). Over a video that slides, a frame is in
-many clips: its features are computed once and only the part behind the towers runs on each clip. The
-arithmetic is that of the whole model; `tests/inference/test_features.py` compares them.
+many clips: its features are computed once, by the architecture's `encode`, and only its `join` runs on
+each clip. The whole model is made of these two as well (`stfer.models.blocks.FrameByFrame`).
 
 Both ways are a `Network`: `encode` turns frames into items, `classify` turns clips of items into
 probabilities.
@@ -13,13 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from stfer.models import RNN, LateFusion, SingleFrame
-from stfer.models.blocks import Architecture, Head, dense, tower_of
-from stfer.models.rnn import GRU
 from stfer.training.config import PRECISIONS
 from stfer.training.step import scale_frames
 
@@ -70,21 +66,16 @@ class Network:
 
 
 class TowerNetwork(Network):
-    """A module whose frames meet only behind shared towers: features once a frame."""
+    """A module whose frames meet only behind a shared tower: features once a frame."""
 
-    def __init__(
-        self, module: Architecture, variables: Mapping[str, Any], precision: str = "float32"
-    ):
+    def __init__(self, module: nn.Module, variables: Mapping[str, Any], precision: str = "float32"):
         super().__init__(module, variables, precision)
-        tower = tower_of(module)
-        behind = _BEHIND[type(module)]
 
         def features(variables, frames):
-            own = {kind: tree.get("tower", {}) for kind, tree in variables.items()}
-            return tower.apply(own, scale_frames(frames), False, None)[0]
+            return module.apply(variables, scale_frames(frames)[:, None], method="encode")[0][:, 0]
 
         def probabilities(variables, features):
-            return jax.nn.softmax(behind(module, variables["params"], features))
+            return jax.nn.softmax(module.apply(variables, features, method="join")[0])
 
         self._features = jax.jit(features)
         self._behind = jax.jit(probabilities)
@@ -98,28 +89,19 @@ class TowerNetwork(Network):
 
 def network(module: nn.Module, variables: Mapping[str, Any], precision: str = "float32") -> Network:
     """The cheapest way to run a module over sliding clips."""
-    kind = TowerNetwork if type(module) in _BEHIND else Network
+    kind = TowerNetwork if has_towers(type(module)) else Network
     return kind(module, variables, precision)
 
 
-def _head(module: Architecture, params: Mapping[str, Any], features: jax.Array) -> jax.Array:
-    """Logits of features [batch, time, features]: concatenated, then the dense layers."""
-    fused = features.reshape(len(features), -1)
-    head = Head(module.num_classes, module.head_features, module.dtype)
-    return head.apply({"params": params["head"]}, fused)[0]
+def has_towers(module: type[nn.Module]) -> bool:
+    """Whether the module's call is what its `encode` and `join` give (`stfer.models.blocks.FrameByFrame`).
 
+    A subclass that overrides `__call__` and leaves the two as they were may join its frames earlier.
+    """
+    if not (hasattr(module, "encode") and hasattr(module, "join")):
+        return False
 
-def _recurrent(module: RNN, params: Mapping[str, Any], features: jax.Array) -> jax.Array:
-    """Logits of features [batch, time, features]: the GRU's last state, then the dense layer."""
-    gru = GRU(module.units, module.recurrent_activation, module.dtype)
-    states = gru.apply({"params": params["gru"]}, jnp.moveaxis(features, 1, 0))
-    logits = dense(module.num_classes, jnp.float32, None)
-    return logits.apply({"params": params["logits"]}, states[-1])
+    def defined(name: str) -> int:
+        return next(place for place, owner in enumerate(module.__mro__) if name in vars(owner))
 
-
-# By exact type: a subclass may join its frames earlier.
-_BEHIND: dict[type, Callable[..., jax.Array]] = {
-    SingleFrame: _head,
-    LateFusion: _head,
-    RNN: _recurrent,
-}
+    return defined("__call__") >= max(defined("encode"), defined("join"))

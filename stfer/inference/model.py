@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from stfer.data import clips as clips_lib
 from stfer.data.clips import ClipRule
-from stfer.data.faces import CropSettings, Face, FaceTracker, crop_face
+from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
@@ -124,7 +124,10 @@ class TrainedModel:
     def predict(
         self, frames: np.ndarray | Sequence[np.ndarray], find_faces: bool = True
     ) -> SequencePrediction:
-        """Classify one sequence of one person (the largest face, followed through the frames).
+        """Classify one sequence of one person.
+
+        Faces are followed as `experiments.predict` follows them in a video. Of several, the one that is in most clips
+        is classified; of equals, the one that was there first and was the largest then.
 
         Args:
             frames: uint8 [frames, height, width, 3] RGB (or [frames, height, width] grey), neutral to
@@ -138,23 +141,19 @@ class TrainedModel:
         name = f"the input to {self.architecture}"
         places = clips_lib.evaluation_clips(self.rule, len(frames), name)
         faces: tuple[Face | None, ...] = ()
-        crops: Sequence[np.ndarray | None] = frames
+        crops: Mapping[int, np.ndarray] = dict(enumerate(frames))
         if find_faces:
-            tracker = FaceTracker(self.crop)
-            found = [tracker(frame) for frame in frames]
-            faces = tuple(tracked.face if tracked else None for tracked in found)
-            crops = [
-                None if face is None else crop_face(frame, face, self.crop)
-                for frame, face in zip(frames, faces, strict=True)
-            ]
-        kept = np.array([all(crops[place] is not None for place in clip) for clip in places])
-        if not kept.any():
-            lacking = next(place for place in places[-1] if crops[place] is None)
-            raise ValueError(
-                f"no face was found in frame {lacking} (counted from 0) of {len(frames)}, "
-                f"which {self.architecture} needs"
-            )
-        places = places[kept]
+            faces = self._follow(frames, places)
+            seen = np.array([face is not None for face in faces])
+            kept = seen[places].all(axis=1)
+            if not kept.any():
+                lacking = next(place for place in places[-1] if not seen[place])
+                raise ValueError(
+                    f"no face was found in frame {lacking} (counted from 0) of {len(frames)}, "
+                    f"which {self.architecture} needs"
+                )
+            places = places[kept]
+            crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
         probabilities = self._classify(places, crops)
         winners, shares = voting.vote(probabilities), voting.shares(probabilities)
         return SequencePrediction(
@@ -169,7 +168,21 @@ class TrainedModel:
             faces,
         )
 
-    def _classify(self, places: np.ndarray, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def _follow(self, frames: Sequence[np.ndarray], places: np.ndarray) -> tuple[Face | None, ...]:
+        """The face of each frame whose track is in most of the clips [clips, time]."""
+        follower = FaceFollower(self.crop)
+        tracks: dict[int, list[Face | None]] = {}
+        for number, frame in enumerate(frames):
+            for track, found in follower(frame):
+                faces = tracks.setdefault(track, [None] * len(frames))
+                faces[number] = found.face if found else None
+
+        def clips(faces: list[Face | None]) -> int:
+            return np.array([face is not None for face in faces])[places].all(axis=1).sum()
+
+        return tuple(max(tracks.values(), key=clips, default=[None] * len(frames)))
+
+    def _classify(self, places: np.ndarray, crops: Mapping[int, np.ndarray]) -> np.ndarray:
         size = self.crop.size
         used = np.unique(places)
         for place in used:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stfer.data.faces import Face, crop_face
+from stfer.data.faces import Face, FaceFollower, crop_face
 from stfer.evaluation.voting import VOTES
 from stfer.inference.model import TrainedModel
 from stfer.inference.sources import Frame
-from stfer.inference.tracking import FaceTracks
 from stfer.inference.windows import CLASSIFIED, GAP, History, Window
 
 NO_FACE = "no face"
@@ -130,7 +129,7 @@ def predict_stream(
     frames: Iterable[Frame],
     window: Window,
     chunk: int = CHUNK,
-    tracks: FaceTracks | None = None,
+    follower: FaceFollower | None = None,
 ) -> Iterator[FrameResult]:
     """Yield a result for every frame, in order.
 
@@ -139,28 +138,29 @@ def predict_stream(
         frames: As a `Source` yields them.
         window: How clips slide.
         chunk: Frames worked on at once: more are faster, fewer answer sooner.
-        tracks: Who follows the faces; by default with the model's crop settings.
+        follower: Who follows the faces; by default with the model's crop settings.
     """
-    tracks = tracks or FaceTracks(model.crop)
+    follower = follower or FaceFollower(model.crop)
     histories: dict[int, History] = {}
     with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
         stream = iter(frames)
-        upcoming = pool.submit(_see, model, tracks, stream, chunk)
+        upcoming = pool.submit(_see, model, follower, stream, chunk)
         try:
             while seen := upcoming.result():
-                upcoming = pool.submit(_see, model, tracks, stream, chunk)
+                upcoming = pool.submit(_see, model, follower, stream, chunk)
                 yield from _classify(model, histories, window, seen)
         finally:
             upcoming.cancel()
 
 
 def _see(
-    model: TrainedModel, tracks: FaceTracks, stream: Iterator[Frame], chunk: int
+    model: TrainedModel, follower: FaceFollower, stream: Iterator[Frame], chunk: int
 ) -> list[_Seen]:
     """Read the next chunk and find its faces; empty at the end."""
     seen = []
     for frame in itertools.islice(stream, chunk):
-        faces = () if frame.pixels is None else tuple(tracks(frame.pixels))
+        followed = [] if frame.pixels is None else follower(frame.pixels)
+        faces = tuple((track, found.face if found else None) for track, found in followed)
         crops = tuple(
             None if face is None else crop_face(frame.pixels, face, model.crop) for _, face in faces
         )

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.normalization import BatchNorm
-from stfer.models.layers.pooling import max_pool
+from stfer.models.layers.pooling import max_pool, plain_max_pool
+from stfer.models.layers.towers import TOWER_AXIS, over_towers
 
-TOWER_AXIS = "tower"
 Endpoints = dict[str, jax.Array]
 
 
@@ -34,6 +34,8 @@ class Architecture(nn.Module):
       axis_name: a mapped axis (`jax.pmap`, `jax.shard_map`) over which batch statistics are joint, or None.
       block1_features, block2_features, block3_features, head_features: widths. The paper's text, which its Table I
         contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
+      plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster on
+        a CPU. Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
     """
 
     num_classes: int = 6
@@ -43,6 +45,7 @@ class Architecture(nn.Module):
     block2_features: int = 256
     block3_features: Sequence[int] = (384, 384, 256)
     head_features: Sequence[int] = (4096, 4096)
+    plain: bool = False
 
     def check_clips(self, clips: jax.Array) -> None:
         """Raise ValueError unless clips are [batch, frames, height, width, channel] and large enough."""
@@ -68,7 +71,7 @@ class Block(nn.Module):
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
-    shared: bool = False
+    plain: bool = False
 
     @nn.compact
     def __call__(
@@ -77,15 +80,15 @@ class Block(nn.Module):
         """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
         out = {}
         x = out["conv"] = Convolution(
-            self.features, self.kernel_size, self.stride, self.dtype, self.shared, name="conv"
+            self.features, self.kernel_size, self.stride, self.dtype, self.plain, name="conv"
         )(x)
         x = out["bn"] = BatchNorm(
-            axis_names=(TOWER_AXIS,) if self.shared else (),
+            axis_names=(TOWER_AXIS,) if over_towers() else (),
             device_axis=self.axis_name,
             dtype=self.dtype,
             name="bn",
         )(x, train=train, mask=mask)
-        x = out["pool"] = max_pool(x)
+        x = out["pool"] = (plain_max_pool if self.plain else max_pool)(x)
         return x, out
 
 
@@ -94,7 +97,7 @@ class Block3(nn.Module):
 
     features: Sequence[int] = (384, 384, 256)
     dtype: jnp.dtype = jnp.float32
-    shared: bool = False
+    plain: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
@@ -102,10 +105,9 @@ class Block3(nn.Module):
         out = {}
         for number, features in enumerate(self.features, start=1):
             name = f"conv{number}"
-            x = out[name] = Convolution(
-                features, (3, 3), dtype=self.dtype, shared=self.shared, name=name
-            )(x)
-        x = out["pool"] = max_pool(x)
+            convolution = Convolution(features, (3, 3), 1, self.dtype, self.plain, name=name)
+            x = out[name] = convolution(x)
+        x = out["pool"] = (plain_max_pool if self.plain else max_pool)(x)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
         return x, out
 
@@ -118,17 +120,17 @@ class Tower(nn.Module):
     block3_features: Sequence[int]
     dtype: jnp.dtype
     axis_name: str | None
-    shared: bool = False
+    plain: bool = False
 
     @nn.compact
     def __call__(
         self, x: jax.Array, train: bool, mask: jax.Array | None
     ) -> tuple[jax.Array, Endpoints]:
         """Map [batch, height, width, in] to [batch, features]."""
-        common = {"dtype": self.dtype, "axis_name": self.axis_name, "shared": self.shared}
+        common = {"dtype": self.dtype, "axis_name": self.axis_name, "plain": self.plain}
         x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, train, mask)
         x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, train, mask)
-        x, out3 = Block3(self.block3_features, self.dtype, self.shared, name="block3")(x)
+        x, out3 = Block3(self.block3_features, self.dtype, self.plain, name="block3")(x)
         return x, named(block1=out1, block2=out2, block3=out3)
 
 
@@ -149,16 +151,15 @@ class Head(nn.Module):
         return dense(self.num_classes, jnp.float32, "logits")(x), out
 
 
-def dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
+def dense(features: int, dtype: jnp.dtype, name: str | None = None) -> nn.Dense:
     """A dense layer with Keras' initial values: Glorot uniform kernel, zero bias."""
     return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
 
 
 def shared_towers(module: type[nn.Module]) -> type[nn.Module]:
-    """Lift a block or tower to run on [tower, batch, ...] with one set of parameters and batch statistics.
+    """Lift a block or tower to run on [tower, batch, ...] with one set of parameters and joint batch statistics.
 
-    Features come out as [tower, batch, ...], endpoints as [batch, tower, ...]. Build it with `shared=True`, so that
-    batch statistics are joint over the towers.
+    Features come out as [tower, batch, ...], endpoints as [batch, tower, ...].
     """
     return nn.vmap(
         module,
@@ -179,9 +180,50 @@ def tower_of(architecture: Architecture, shared: bool = False) -> nn.Module:
         architecture.block3_features,
         architecture.dtype,
         architecture.axis_name,
-        shared=shared,
+        architecture.plain,
         name="tower",
     )
+
+
+class FrameByFrame(Architecture):
+    """An architecture whose frames meet only behind a tower that they share.
+
+    The whole is `join(encode(clips))`. Over a video a frame is in many clips: `stfer.inference` encodes each frame once
+    and joins the features of each clip. A subclass adds `frames`, what stands behind the tower, and `join`. One that
+    overrides `__call__` is run on whole clips, unless it overrides `encode` and `join` with it.
+    """
+
+    def setup(self) -> None:
+        self.tower = tower_of(self, shared=True)
+
+    def encode(
+        self, frames: jax.Array, *, train: bool = False, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, Endpoints]:
+        """The features of each frame, which nothing of the others enters when `train` is False.
+
+        Args:
+          frames: float [batch, time, height, width, channel] in [0, 1]; any time.
+          train: whether batch normalisation takes the statistics of these frames.
+          mask: [batch], 0 for rows that do not count.
+
+        Returns:
+          [batch, time, features], and the tower's endpoints [batch, time, ...].
+        """
+        features, out = self.tower(jnp.moveaxis(frames, 1, 0), train, mask)
+        return jnp.moveaxis(features, 0, 1), out
+
+    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+        """From a clip's features [batch, frames, features] to float32 logits [batch, num_classes], and endpoints."""
+        raise NotImplementedError
+
+    def __call__(
+        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, Endpoints]:
+        """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
+        self.check_clips(clips)
+        features, out = self.encode(clips, train=train, mask=mask)
+        logits, behind = self.join(features)
+        return logits, out | behind | {"logits": logits}
 
 
 def named(**groups: Endpoints) -> Endpoints:

@@ -11,11 +11,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from stfer.data.clips import ClipRule, last_frames
+from stfer.registries import Registry
 
 FRAMES = "frames"
 Clips = ClipRule | Callable[[int], ClipRule]
-
-_REGISTRATIONS: dict[str, "Registration"] = {}
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,9 @@ class Registration:
     def fields(self) -> tuple[str, ...]:
         """The names of the module's fields."""
         return tuple(f for f in self.module.__dataclass_fields__ if f not in ("parent", "name"))
+
+
+_REGISTRATIONS: Registry[Registration] = Registry("architecture")
 
 
 class _Modules(Mapping[str, type[nn.Module]]):
@@ -129,20 +131,10 @@ def register(
         )
 
     def add(module: type[nn.Module]) -> type[nn.Module]:
-        taken = _REGISTRATIONS.get(name)
-        if taken is not None and _place(taken.module) != _place(module):
-            raise ValueError(
-                f"the architecture name {name!r} is taken by {taken.module.__name__} of"
-                f" {taken.module.__module__}; register {module.__name__} under another name"
-            )
-        _REGISTRATIONS[name] = Registration(name, module, dict(clips), task, inputs)
+        _REGISTRATIONS.add(name, module, Registration(name, module, dict(clips), task, inputs))
         return module
 
     return add
-
-
-def _place(module: type[nn.Module]) -> tuple[str, str]:
-    return module.__module__, module.__qualname__
 
 
 def registration(name: str) -> Registration:
@@ -151,9 +143,7 @@ def registration(name: str) -> Registration:
     Raises:
       ValueError: the name is unknown.
     """
-    if name not in _REGISTRATIONS:
-        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(_REGISTRATIONS)}")
-    return _REGISTRATIONS[name]
+    return _REGISTRATIONS.find(name)
 
 
 def create_model(

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stfer.models.blocks import Architecture, Endpoints, dense, named, tower_of
+from stfer.models.blocks import Endpoints, FrameByFrame, dense, named
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
@@ -61,7 +61,7 @@ class GRU(nn.Module):
         return step(jnp.zeros((x.shape[1], self.units), self.dtype), inputs)[1]
 
 
-class RNN(Architecture):
+class RNN(FrameByFrame):
     """Towers shared over the frames, a GRU over their features, logits from its last state.
 
     Fields:
@@ -73,15 +73,12 @@ class RNN(Architecture):
     units: int = 5
     recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
-    @nn.compact
-    def __call__(
-        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
-    ) -> tuple[jax.Array, Endpoints]:
-        """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
-        self.check_clips(clips)
-        towers = tower_of(self, shared=True)
-        x, out = towers(jnp.moveaxis(clips, 1, 0), train, mask)  # [tower, batch, features]
-        gru = GRU(self.units, self.recurrent_activation, self.dtype, name="gru")
-        states = gru(x)
-        logits = dense(self.num_classes, jnp.float32, "logits")(states[-1])
-        return logits, out | named(gru={"states": jnp.moveaxis(states, 0, 1)}) | {"logits": logits}
+    def setup(self) -> None:
+        super().setup()
+        self.gru = GRU(self.units, self.recurrent_activation, self.dtype)
+        self.logits = dense(self.num_classes, jnp.float32)
+
+    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+        """Run the GRU over the features [batch, frames, features] and classify its last state."""
+        states = self.gru(jnp.moveaxis(features, 1, 0))
+        return self.logits(states[-1]), named(gru={"states": jnp.moveaxis(states, 0, 1)})

@@ -2,24 +2,28 @@
 
 from typing import ClassVar
 
-import flax.linen as nn
 import jax
 
-from stfer.models.blocks import Architecture, Endpoints, Head, named, tower_of
+from stfer.models.blocks import Endpoints, FrameByFrame, Head, named, tower_of
 
 
-class SingleFrame(Architecture):
+class SingleFrame(FrameByFrame):
     """One frame, no time: the baseline."""
 
     frames: ClassVar[int] = 1
 
-    @nn.compact
-    def __call__(
-        self, clips: jax.Array, *, train: bool = False, mask: jax.Array | None = None
+    def setup(self) -> None:
+        self.tower = tower_of(self)
+        self.head = Head(self.num_classes, self.head_features, self.dtype)
+
+    def encode(
+        self, frames: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
-        """Classify clips [batch, 1, height, width, channel]; see `Architecture`."""
-        self.check_clips(clips)
-        tower = tower_of(self)
-        x, out = tower(clips[:, 0], train, mask)
-        logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
-        return logits, out | named(head=head) | {"logits": logits}
+        """The features [batch, 1, features] of frames [batch, 1, height, width, channel]."""
+        features, out = self.tower(frames[:, 0], train, mask)
+        return features[:, None], out
+
+    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+        """Classify the features [batch, 1, features]."""
+        logits, out = self.head(features[:, 0])
+        return logits, named(head=out)

@@ -177,9 +177,9 @@ def literature_table() -> Table:
         ),
         tuple(rows),
         (
-            "Accuracies, but for [8], whose score is a correlation. The paper quotes them in its section III; where it and "
-            "the source differ, the source counts. They use other splits, often pretrained networks or landmarks, and "
-            "must not be read in one column with leave-one-subject-out numbers.",
+            "Accuracies, but for [8], whose score is a correlation. The paper quotes them in its section III; where it "
+            "and the source differ, the source counts. They use other splits, often pretrained networks or landmarks, "
+            "and must not be read in one column with leave-one-subject-out numbers.",
         ),
     )
 

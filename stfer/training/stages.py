@@ -34,9 +34,9 @@ class Stage:
     Attributes:
         name: Unique among the stages; names a folder.
         settings: Fields of `TrainConfig` that differ from the run's in this stage.
-        start: None starts from scratch; an earlier stage's name takes over its parameters and
-            statistics; a mapping from a path of parameters to an earlier stage's name puts that stage's weights
-            below the path ("" is the top).
+        start: None starts from scratch; an earlier stage's name takes over its parameters and statistics; a mapping
+            puts below a path of this model ("" is the top) what an earlier stage has: `STAGE`, or `STAGE/PATH` for
+            the part of it below a path.
         trains: Patterns (`fnmatch`) of the paths of parameters that are trained, such as `head/*`.
     """
 
@@ -131,8 +131,11 @@ def start_of(
         TypeError: Weights that do not say which fold they belong to.
         ValueError: Weights of another fold; or, when called, weights that do not fit the model.
     """
-    sources = [(path, earlier[name]) for path, name in _starts(stage).items()]
-    for _, weights in sources:
+    sources = [
+        (path, earlier[source.partition("/")[0]], source.partition("/")[2])
+        for path, source in _starts(stage).items()
+    ]
+    for _, weights, _ in sources:
         if not isinstance(weights, FoldWeights):
             raise TypeError(f"a stage starts from FoldWeights, not from {type(weights).__name__}")
         if weights.held_out != fold.held_out:
@@ -142,15 +145,23 @@ def start_of(
             )
 
     def started(state: TrainState) -> TrainState:
-        for path, weights in sources:
+        for path, weights, inner in sources:
             for kind in ("params", "batch_stats"):
-                tree = _placed(
-                    getattr(state, kind), path, weights.variables.get(kind, {}), stage.name
-                )
+                part = _part(weights.variables.get(kind, {}), inner, stage.name, kind)
+                tree = _placed(getattr(state, kind), path, part, stage.name)
                 state = state.replace(**{kind: tree})
         return state
 
     return started
+
+
+def _part(tree: Any, path: str, stage: str, kind: str) -> Any:
+    """What a tree has below a path; parameters must be there, statistics may not."""
+    for name in filter(None, path.split("/")):
+        if name not in tree:
+            return {} if kind == "batch_stats" else _refuse(stage, f"nothing at {path}")
+        tree = tree[name]
+    return tree
 
 
 def _placed(tree: Any, path: str, part: Any, stage: str) -> Any:
@@ -181,4 +192,4 @@ def _starts(stage: Stage) -> Mapping[str, str]:
 
 
 def _sources(stage: Stage) -> list[str]:
-    return list(_starts(stage).values())
+    return [source.partition("/")[0] for source in _starts(stage).values()]

@@ -10,17 +10,21 @@ from stfer.data.faces import (
     DETECTORS,
     CropSettings,
     Face,
-    FaceTracker,
+    FaceFollower,
     crop_face,
     find_faces,
     find_finely,
     lbp,
     overlap,
-    track_face,
     yunet,
 )
 
 LBP = CropSettings()
+
+
+def one_face(settings=LBP):
+    """The follower of preprocessing."""
+    return FaceFollower(settings, largest=1, patience=None)
 
 
 def near_truth(face: Face, x: int, y: int, side: int) -> bool:
@@ -41,10 +45,11 @@ def near_truth(face: Face, x: int, y: int, side: int) -> bool:
 def test_finds_a_face_where_it_is(face, height, width, x, y, side):
     grey = face(height, width, x, y, side)
     for frame in (grey, np.repeat(grey[..., None], 3, axis=2)):
-        found = track_face(frame, LBP)
+        follower = one_face()
+        found = follower.one(frame)
         assert found.how == "whole"
         assert near_truth(found.face, x, y, side)
-        again = track_face(frame, LBP, found.face)
+        again = follower.one(frame)
         assert again.how == "near"
         assert near_truth(again.face, x, y, side)
 
@@ -59,7 +64,9 @@ def test_no_face(face):
     noise = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
     for frame in (np.full((120, 160), 90, np.uint8), noise, noise[:20, :20], noise[:1, :1]):
         assert find_faces(frame, LBP) == []
-        assert track_face(frame, LBP, Face(0, 0, 60, 60)) is None
+        assert find_faces(frame, LBP, Face(0, 0, 60, 60)) == []
+        assert find_finely(frame, LBP, Face(0, 0, 60, 60)) is None
+        assert one_face().one(frame) is None
 
 
 def two_faces(face, left_side=110, right_side=70):
@@ -71,28 +78,30 @@ def test_the_largest_face_first_and_then_the_one_that_continues_the_track(face):
     found = find_faces(frame, LBP)
     assert len(found) == 2
     assert near_truth(found[0], 100, 100, 110)
-    assert near_truth(track_face(frame, LBP).face, 100, 100, 110)
-    tracker = FaceTracker(LBP)
+    assert near_truth(one_face().one(frame).face, 100, 100, 110)
+    follower = one_face()
     # Alone at first, the right face stays the one although a larger one appears.
     alone = two_faces(face)
     alone[:, :200] = 120
-    assert near_truth(tracker(alone).face, 300, 100, 70)
-    assert near_truth(tracker(frame).face, 300, 100, 70)
+    assert near_truth(follower.one(alone).face, 300, 100, 70)
+    assert near_truth(follower.one(frame).face, 300, 100, 70)
 
 
-def test_a_tracker_follows_and_survives_a_gap(face):
-    tracker = FaceTracker(LBP)
+def test_a_follower_follows_and_survives_a_gap(face):
+    follower = one_face()
     for x in range(100, 160, 6):
-        found = tracker(face(200, 260, x, 100, 80))
+        found = follower.one(face(200, 260, x, 100, 80))
         assert near_truth(found.face, x, 100, 80)
     assert found.how == "near"
-    assert tracker(np.full((200, 260), 120, np.uint8)) is None
+    assert follower.one(np.full((200, 260), 120, np.uint8)) is None
     # Far away from where it was lost.
-    assert near_truth(tracker(face(200, 260, 70, 100, 80)).face, 70, 100, 80)
+    assert near_truth(follower.one(face(200, 260, 70, 100, 80)).face, 70, 100, 80)
 
 
 def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkeypatch):
     frame = face(200, 260, 120, 100, 80)
+    follower = one_face()
+    assert near_truth(follower.one(face(200, 260, 125, 103, 80)).face, 125, 103, 80)
     real = lbp.search
 
     def only_fine(frame, near, fine=False):
@@ -100,9 +109,7 @@ def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkey
 
     blind = dataclasses.replace(DETECTORS["lbp"], search=only_fine)
     monkeypatch.setitem(DETECTORS._entries, "lbp", blind)
-    tracker = FaceTracker(LBP)
-    tracker.last = Face(90, 70, 66, 66)
-    found = tracker(frame)
+    found = follower.one(frame)
     assert found.how == "fine"
     assert near_truth(found.face, 120, 100, 80)
     assert find_finely(frame, LBP, Face(0, 130, 60, 60)) is None
@@ -117,11 +124,11 @@ def test_following_finds_the_same_faces_as_a_plain_full_search():
     from stfer.data.synthetic.dataset import render_sequence
 
     cascade = cv2.CascadeClassifier(str(lbp.CASCADE))
-    tracker = FaceTracker(LBP)
+    follower = one_face()
     for frame in itertools.islice(render_sequence(0, 2, "surprise"), 0, 16, 2):
         boxes = cascade.detectMultiScale(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 1.1, 3)
         largest = Face(*map(float, max(boxes, key=lambda box: box[2])))
-        assert overlap(tracker(frame).face, largest) >= 0.7
+        assert overlap(follower.one(frame).face, largest) >= 0.7
 
 
 def test_overlap_by_hand():
@@ -187,7 +194,7 @@ def test_roll_is_removed():
 def test_detector_none_takes_the_whole_frame():
     frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     settings = CropSettings("none", size=40)
-    found = track_face(frame, settings)
+    found = one_face(settings).one(frame)
     assert found.face == (0, 0, 40, 30, 0)
     expected = np.pad(frame, ((5, 5), (0, 0), (0, 0)), mode="edge")
     np.testing.assert_array_equal(crop_face(frame, found.face, settings), expected)
@@ -243,11 +250,12 @@ def test_yunet_finds_the_drawn_face_and_levels_it(face):
 
     settings = CropSettings("yunet")
     frame = np.repeat(face(240, 320, 160, 120, 110)[..., None], 3, axis=2)
-    straight = track_face(frame, settings)
+    follower = one_face(settings)
+    straight = follower.one(frame)
     assert near_truth(straight.face, 160, 120, 110)
     assert abs(straight.face.roll) < 4
     turn = cv2.getRotationMatrix2D((160, 120), -15, 1)  # clockwise: the frame's right eye sinks
     turned = cv2.warpAffine(frame, turn, (320, 240), borderMode=cv2.BORDER_REPLICATE)
-    found = track_face(turned, settings, straight.face)
+    found = follower.one(turned)
     assert found.how == "near"
     assert found.face.roll == pytest.approx(15, abs=5)

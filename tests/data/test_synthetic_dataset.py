@@ -107,7 +107,7 @@ def test_a_folder_in_use_is_not_touched(tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(out, seed, subject, emotion):
+    def fail(out, task):
         (out / "half").write_text("half")
         raise OSError("disk full")
 

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from stfer.data.synthetic import build_head, expressions, identities, renderer
+from stfer.data.synthetic import build_head, calm, expressions, identities, recipes, wrinkles
 from stfer.data.synthetic.head import HEAD_FILE, load_head
 
 
@@ -118,9 +118,10 @@ def test_face_units_move_what_they_name():
 
 def test_every_target_that_the_generator_names_exists():
     targets = load_head().targets
-    units = {name for variants in expressions.VARIANTS.values() for v in variants for name in v}
+    ways = [way for variants in recipes.VARIANTS.values() for way in variants.values()]
+    units = {name for way in ways for name in way} | set(calm.MOUTH_UNITS)
     units |= {name for recipe in identities.RESTING.values() for name in recipe}
-    units |= set(renderer.WRINKLING) | set(expressions.LID_UNITS)
+    units |= set(wrinkles.WRINKLING) | set(expressions.LID_UNITS)
     assert both_sides(units) <= set(targets)
     rng = np.random.default_rng(0)
     for _ in range(50):

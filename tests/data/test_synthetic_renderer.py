@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stfer.data.synthetic import openings
-from stfer.data.synthetic.appearance import hair_colour, paint, places, skin_colour
+from stfer.data.synthetic.appearance import paint, skin_colour
 from stfer.data.synthetic.camera import (
     EYE_ROW,
     HEIGHT,
@@ -16,16 +16,20 @@ from stfer.data.synthetic.camera import (
     draw_session,
 )
 from stfer.data.synthetic.expressions import Performance
+from stfer.data.synthetic.hair import hair_colour
 from stfer.data.synthetic.head_format import PARTS
 from stfer.data.synthetic.identities import draw_identity
+from stfer.data.synthetic.lights import Light
 from stfer.data.synthetic.renderer import Portrait
 from stfer.data.synthetic.shadows import visibility
+from stfer.data.synthetic.texture import places
+from stfer.data.synthetic.wrinkles import wrinkled
 
 SHAPE = (HEIGHT * SUPERSAMPLING, WIDTH * SUPERSAMPLING)
 
 
 def session(**changes):
-    drawn = draw_session(np.random.default_rng(1), np.random.default_rng(2))
+    drawn = draw_session(np.random.default_rng(1), np.random.default_rng(2), "lamp")
     return dataclasses.replace(drawn, **changes)
 
 
@@ -33,7 +37,8 @@ def still(units=(), weights=()):
     """A performance of one frame that looks into the camera."""
     zero = np.zeros((1, 3), np.float32)
     weights = np.array([weights], np.float32).reshape(1, len(units))
-    return Performance(tuple(units), weights, zero, zero, np.zeros((1, 2), np.float32))
+    gaze, progress = np.zeros((1, 2), np.float32), np.zeros(1, np.float32)
+    return Performance(tuple(units), weights, zero, zero, gaze, progress)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +105,10 @@ def test_the_iris_stays_on_the_eye_when_eye_targets_move_it(identity, appearance
         texture=np.full_like(appearance.texture, 255),
         lashes=-0.9,
     )
-    bright = np.ones(3, np.float32)
-    portrait = Portrait(person, look, session(ambient=bright, key=0 * bright))
+    even = np.zeros((9, 3), np.float32)
+    even[0] = 1
+    light = Light("even", np.array([0, 0, 1], np.float32), np.zeros(3, np.float32), even)
+    portrait = Portrait(person, look, session(light=light))
     image, parts, *_ = draw(portrait, {"eyeWideLeft": 1, "eyeWideRight": 1})
     sockets = parts == PARTS.index("socket")
     eyeballs = [portrait._eyeball(portrait.vertices - portrait.origin, side) for side in "lr"]
@@ -138,7 +145,7 @@ def test_a_closed_mouth_stays_closed(identity, appearance):
 
 
 def test_an_expression_changes_the_face_and_not_the_chest(identity, appearance):
-    portrait = Portrait(identity, appearance, session(sensor_noise=0.0, grey=False))
+    portrait = Portrait(identity, appearance, session(sensor_noise=0.0, grey=False, jpeg=0))
     frames = [
         portrait.frame(performance, 0, np.random.default_rng(0)).astype(int)
         for performance in (still(), still(("jawOpen", "browInnerUp"), (0.8, 1.0)))
@@ -149,9 +156,8 @@ def test_an_expression_changes_the_face_and_not_the_chest(identity, appearance):
 
 
 def test_wrinkles_darken_the_forehead_only_when_brows_rise(identity, appearance):
-    portrait = Portrait(identity, appearance, session())
-    np.testing.assert_allclose(portrait._wrinkled({}), appearance.texture, atol=1)
-    raised = portrait._wrinkled({"browInnerUp": 1.0})
+    np.testing.assert_allclose(wrinkled(appearance.texture, {}, 0.2), appearance.texture, atol=1)
+    raised = wrinkled(appearance.texture, {"browInnerUp": 1.0}, 0.2)
     darker = (raised.astype(int) - appearance.texture).mean(-1) < -4
     heights = places()[..., 1][darker]
     assert darker.any()
@@ -171,16 +177,15 @@ def test_a_flat_wall_has_no_shadow_and_a_step_shades_away_from_the_light():
 
 def test_camera_averages_exposes_and_adds_its_noise():
     grey = np.full((*SHAPE, 3), 0.25, np.float32)
-    quiet = develop(
-        session(sensor_noise=0.0, exposure=1.0, grey=False), grey, np.random.default_rng(0)
-    )
+    plain = {"exposure": 1.0, "grey": False, "jpeg": 0, "white": np.ones(3, np.float32)}
+    quiet = develop(session(sensor_noise=0.0, **plain), grey, np.random.default_rng(0))
     assert abs(quiet.mean() - 127.5) < 3  # The square root of a quarter is a half.
     assert quiet.std() < 0.5
-    noisy = develop(
-        session(sensor_noise=4.0, exposure=1.0, grey=False), grey, np.random.default_rng(0)
-    )
+    noisy = develop(session(sensor_noise=4.0, **plain), grey, np.random.default_rng(0))
     assert noisy.std() == pytest.approx(4.0, rel=0.1)
-    mono = develop(session(sensor_noise=4.0, grey=True), grey, np.random.default_rng(0))
+    mono = develop(
+        session(sensor_noise=4.0, **(plain | {"grey": True})), grey, np.random.default_rng(0)
+    )
     np.testing.assert_array_equal(mono[..., 0], mono[..., 1])
     np.testing.assert_array_equal(mono[..., 0], mono[..., 2])
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments import benchmark
+from experiments.benchmark import networks
 
 
 def run(*arguments):
@@ -63,19 +63,19 @@ def test_operations_of_the_single_frame_by_hand():
         (1, 1, 4096, 6),
     ]
     by_hand = [2 * side**2 * size**2 * c * f for side, size, c, f in layers]
-    found = benchmark.operations("single_frame", 1, 170)
+    found = networks.operations("single_frame", 1, 170)
     assert found == {"forward": sum(by_hand), "training": 3 * sum(by_hand) - by_hand[0]}
 
 
 def test_operations_count_towers_and_windows():
-    single = benchmark.operations("single_frame", 2, 170)["forward"]
+    single = networks.operations("single_frame", 2, 170)["forward"]
     first = 2 * 2 * 54**2 * 11**2 * 3 * 96
-    assert benchmark.operations("early_fusion", 2, 170)["forward"] == single + 9 * first
+    assert networks.operations("early_fusion", 2, 170)["forward"] == single + 9 * first
     head = 2 * 2 * (1024 * 4096 + 4096 * 4096 + 4096 * 6)
     late = 2 * (single - head) + head + 2 * 2 * 1024 * 4096
-    assert benchmark.operations("late_fusion", 2, 170)["forward"] == late
+    assert networks.operations("late_fusion", 2, 170)["forward"] == late
     recurrent = 2 * 2 * 5 * (1024 * 15 + 5 * 15) + 2 * 2 * 5 * 6
-    assert benchmark.operations("rnn", 2, 170)["forward"] == 5 * (single - head) + recurrent
+    assert networks.operations("rnn", 2, 170)["forward"] == 5 * (single - head) + recurrent
 
 
 @pytest.mark.parametrize("flag", ["archs", "contenders"])
@@ -92,22 +92,22 @@ def test_ratios_take_the_fastest_peer():
         return {"forward": one, "step": one, "loop": one}
 
     rows = {"ours": row(1.0), "keras": row(4.0), "torch_eager": row(2.0)}
-    assert set(benchmark.ratios(rows).values()) == {0.5}
-    assert benchmark.ratios({"ours": row(1.0)}) == {}
+    assert set(networks.ratios(rows).values()) == {0.5}
+    assert networks.ratios({"ours": row(1.0)}) == {}
 
 
 def test_single_layers_are_timed_in_both_forms(monkeypatch):
-    from experiments import benchmark_layers
+    from experiments.benchmark import layers
 
-    every = benchmark_layers.layers(batch=2, size=170)
+    every = layers.layers(batch=2, size=170)
     # The sides of SPEC's table at 170 pixels: what each convolution sees.
     sides = [shapes[0][1] for name, *_, shapes in every if "conv" in name]
     assert sides == [170, 27, 11, 9, 7]
     few = [
         row for row in every if row[0].startswith(("block3 conv3", "block3 pool", "head dense1"))
     ]
-    monkeypatch.setattr(benchmark_layers, "layers", lambda batch, size: few)
-    conv, pool, dense = benchmark_layers.measure(2, 170, repeats=1)
+    monkeypatch.setattr(layers, "layers", lambda batch, size: few)
+    conv, pool, dense = layers.measure(2, 170, repeats=1)
     assert set(conv) == set(pool) == {"layer", "ours", "xla", "ours_gradients", "xla_gradients"}
     assert set(dense) == {"layer", "ours", "ours_gradients"}
     assert all(row[kind] > 0 for row in (conv, pool, dense) for kind in row if kind != "layer")

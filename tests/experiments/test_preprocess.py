@@ -197,7 +197,10 @@ def test_two_manifests_of_the_same_people(oulu, tmp_path):
         ((), ("--dataset is needed",)),
         (("--dataset=ck_plus",), ("--root is needed",)),
         (("--dataset=ck_plus", "--root=."), ("--out is needed",)),
-        (("--dataset=affectnet",), ("affectnet", "ck_plus, manifest, oulu_casia")),
+        (
+            ("--dataset=affectnet", "--root=.", "--check"),
+            ("affectnet", "ck_plus, manifest, oulu_casia"),
+        ),
         (("--dataset=ck_plus", "--root=/absent", "--check"), ("/absent does not exist",)),
         (
             ("--dataset=ck_plus", "--root=.", "--check"),
@@ -207,11 +210,11 @@ def test_two_manifests_of_the_same_people(oulu, tmp_path):
         (("--dataset=oulu_casia", "--root=.", "--check"), ("no unpacked Oulu-CASIA",)),
         (
             ("--dataset=ck_plus", "--root=.", "--check", "--population=x"),
-            ("--population is for", "ck_plus are one population already"),
+            ("ck_plus are one population already; --population is for",),
         ),
         (
             ("--dataset=ck_plus", "--root=.", "--check", "--options=depth=3"),
-            ("--options=depth=3: ck_plus takes NAME=VALUE of the options none",),
+            ("'depth=3' is none of ck_plus, which takes NAME=VALUE with the names none",),
         ),
         (("--dataset=ck_plus", "--root=.", "--check", "--modules=absent_"), ("--modules=absent_",)),
         (("--dataset=ck_plus", "--root=.", "--out=x", "--detector=haar"), ("detector", "lbp")),

@@ -30,11 +30,47 @@ def test_sharing_architectures_run_their_tower_once_a_frame(tiny):
     assert {type(tiny(name).network) for name in WHOLE} == {Network}
 
 
-def test_a_subclass_is_run_whole(tiny):
-    class Other(LateFusion):
-        pass
+def test_a_subclass_that_joins_its_frames_earlier_is_run_whole(tiny):
+    class Difference(LateFusion):
+        def __call__(self, clips, *, train=False, mask=None):
+            return super().__call__(clips - clips[:, :1], train=train, mask=mask)
 
-    assert type(network(Other(**TINY), tiny("late_fusion").variables)) is Network
+    class Halves(Difference):
+        def join(self, features):
+            return super().join(features / 2)
+
+    frames = noise(3)
+    clips = (frames[None, [0, 2]] / np.float32(255)).astype(np.float32)
+    for kind in (Difference, Halves):
+        run = network(kind(**TINY), tiny("late_fusion").variables)
+        assert type(run) is Network
+        (found,) = run.classify([[*run.encode([frames[0], frames[2]])]])
+        logits, _ = kind(**TINY).apply(tiny("late_fusion").variables, clips)
+        np.testing.assert_allclose(found, jax.nn.softmax(logits)[0], rtol=2e-5, atol=1e-6)
+
+
+def test_a_subclass_that_changes_encode_or_join_still_shares_its_tower(tiny):
+    class Squared(LateFusion):
+        def join(self, features):
+            return super().join(features**2)
+
+    class Inverted(Squared):
+        def encode(self, frames, *, train=False, mask=None):
+            return super().encode(1 - frames, train=train, mask=mask)
+
+        def join(self, features):
+            return super().join(features)
+
+        def __call__(self, clips, *, train=False, mask=None):
+            return super().__call__(clips, train=train, mask=mask)
+
+    frames = noise(2)
+    for kind in (Squared, Inverted):
+        run = network(kind(**TINY), tiny("late_fusion").variables)
+        assert type(run) is TowerNetwork
+        (found,) = run.classify([run.encode(list(frames))])
+        whole = run.probabilities(frames[None])[0]
+        np.testing.assert_allclose(found, whole, rtol=2e-5, atol=1e-6)
 
 
 def test_batch_sizes_do_not_change_the_answer(tiny):

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_models import QUICK
+from tiny_models import QUICK, TINY
 
+from stfer.models import create_model
 from stfer.models.layers import pooling, winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.layers.pooling import max_pool, plain_max_pool
+from stfer.models.layers.towers import TOWER_AXIS
 
 # x, kernel, stride: even, odd and unequal sides, one output, with and without enough tiles for the fast form.
 CONVOLUTIONS = [
@@ -83,7 +85,7 @@ def test_convolution_over_towers_and_single_rows():
     x, kernel = normal((3, 6, 16, 15, 70)), normal((3, 3, 70, 2), 1)  # [tower, batch, ...]
 
     def total(convolve, x, kernel):
-        return jnp.square(jax.vmap(convolve, (0, None))(x, kernel)).sum()
+        return jnp.square(jax.vmap(convolve, (0, None), axis_name=TOWER_AXIS)(x, kernel)).sum()
 
     for take in (jax.grad, lambda f, argnums: jax.vmap(jax.grad(f, argnums), (0, None))):
         rows = x if take is jax.grad else x[:, None]
@@ -95,11 +97,69 @@ def test_convolution_over_towers_and_single_rows():
             jax.tree.map(assert_float32_close, actual, expected)
 
 
-def test_towers_with_kernels_of_their_own_and_no_towers_at_all():
+def test_towers_with_kernels_of_their_own():
     x, kernels = normal((3, 2, 9, 8, 5)), normal((3, 3, 3, 5, 2), 1)
     expected = jnp.stack([plain_convolve(*pair) for pair in zip(x, kernels, strict=True)])
-    assert_float32_close(jax.vmap(convolve_towers)(x, kernels), expected)
-    assert_float32_close(convolve_towers(x[0], kernels[0]), expected[0])
+    mapped = jax.vmap(convolve_towers, axis_name=TOWER_AXIS)
+    assert_float32_close(mapped(x, kernels), expected)
+
+
+@pytest.mark.usefixtures("small_work_too")
+def test_no_towers_at_all():
+    x, kernel = normal((2, 9, 8, 5)), normal((3, 3, 5, 2), 1)
+
+    def loss(convolve):
+        return jax.value_and_grad(lambda x, k: jnp.square(convolve(x, k)).sum(), (0, 1))
+
+    jax.tree.map(
+        assert_float32_close, loss(convolve_towers)(x, kernel), loss(plain_convolve)(x, kernel)
+    )
+    # In a map of another name too, which is none over towers.
+    jax.tree.map(
+        assert_float32_close,
+        jax.vmap(loss(convolve_towers), (0, None))(x[:, None], kernel),
+        jax.vmap(loss(plain_convolve), (0, None))(x[:, None], kernel),
+    )
+
+
+def test_forward_mode_needs_xla_s_own_operations():
+    x, kernel = normal((1, 6, 7, 2)), normal((3, 3, 2, 2), 1)
+    for fast, plain in (
+        (max_pool, plain_max_pool),
+        (lambda x: convolve(x, kernel), lambda x: plain_convolve(x, kernel)),
+    ):
+        with pytest.raises(TypeError, match="custom_vjp"):
+            jax.jvp(fast, (x,), (x,))
+        # Both are homogeneous: f(x + a x) = (1 + a) f(x).
+        value, tangent = jax.jvp(plain, (x,), (x,))
+        assert_float32_close(tangent, value)
+
+
+def test_every_derivative_of_a_plain_architecture(architecture, tiny):
+    """Along one direction: forward mode against reverse mode of the fast form, to the second derivative."""
+    case = tiny(architecture)
+    model = create_model(architecture, **TINY, plain=True)
+
+    def loss(apply, step):
+        def moved(leaf):
+            return leaf + step * 0.1 * jnp.sin(jnp.arange(leaf.size)).reshape(leaf.shape)
+
+        params = jax.tree.map(moved, case.params)
+        variables = {"params": params, "batch_stats": case.batch_stats}
+        logits, _ = apply(variables, case.clips[:1])
+        return jnp.square(logits - 1).sum()
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def derivatives(step):
+        plain, fast = (functools.partial(loss, m.apply) for m in (model, case.model))
+        forward = *jax.jvp(plain, (step,), (1.0,)), jax.hessian(plain)(step)
+        linear = jax.linearize(plain, step)[1](1.0)
+        return forward, linear, (fast(step), jax.grad(fast)(step), jax.grad(jax.grad(fast))(step))
+
+    forward, linear, reverse = derivatives(0.0)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-4)
+    np.testing.assert_allclose(linear, forward[1], rtol=1e-5)
+    assert abs(forward[2]) > 1e-3
 
 
 @pytest.mark.parametrize(("tile", "size"), [(2, 3), (2, 4), (2, 5), (3, 3)])

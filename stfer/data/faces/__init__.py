@@ -2,8 +2,9 @@
 
 from stfer.data.faces.box import Face, Tracked, overlap
 from stfer.data.faces.crop import MISSING_FACES, CropSettings, crop_face
-from stfer.data.faces.detection import FaceTracker, find_faces, find_finely, track_face
+from stfer.data.faces.detection import find_faces, find_finely
 from stfer.data.faces.detectors import DETECTORS, Detector, register_detector
+from stfer.data.faces.follower import FaceFollower
 
 # Importing a detector registers it.
 from stfer.data.faces import lbp, yunet  # isort: skip
@@ -14,7 +15,7 @@ __all__ = [
     "CropSettings",
     "Detector",
     "Face",
-    "FaceTracker",
+    "FaceFollower",
     "Tracked",
     "crop_face",
     "find_faces",
@@ -22,6 +23,5 @@ __all__ = [
     "lbp",
     "overlap",
     "register_detector",
-    "track_face",
     "yunet",
 ]

@@ -43,7 +43,14 @@ def complete(lights: Iterable[str] = ("strong",), modality: str = "vl") -> dict[
     return counts | dict.fromkeys(EMOTIONS_6, each)
 
 
-@register_reader("oulu_casia", population=POPULATION, complete=complete)
+def note(root: str | Path, modality: str = "vl", **options: object) -> str:
+    """Whether the frames found are cut to the face already."""
+    layout = find_layout(root, modality)
+    sentence = f"{layout.folder} is cut to the faces already; --detector=none takes it as it is"
+    return sentence if layout.cropped else ""
+
+
+@register_reader("oulu_casia", population=POPULATION, complete=complete, note=note)
 def read(
     root: str | Path, lights: Iterable[str] = ("strong",), modality: str = "vl"
 ) -> tuple[list[Sequence], list[Dropped]]:

@@ -1,7 +1,7 @@
 """The registry of readers: from a data set's name to what lists its sequences."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,11 @@ from stfer.registries import Registry
 
 Read = Callable[..., tuple[list[Sequence], list[Dropped]]]
 Counts = Mapping[str, int]
+
+
+def _nothing(root: Any, **options: Any) -> str:
+    del root, options
+    return ""
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,36 @@ class Reader:
             pixel.
         population: Whose subjects these are (see `shards.load_data`); None where the user says it.
         complete: The complete set's counts (see `complete_counts`), or a function from the options to them.
+        note: From the root and the options to what is worth saying of this copy before work begins; often nothing.
     """
 
     name: str
     read: Read
     population: str | None = None
     complete: Counts | Callable[..., Counts] = field(default_factory=dict)
+    note: Callable[..., str] = _nothing
 
     @property
     def options(self) -> tuple[str, ...]:
         """The keywords that `read` takes beside the root."""
         return tuple(inspect.signature(self.read).parameters)[1:]
+
+    def select_options(self, known: Mapping[str, Any], further: Iterable[str]) -> dict[str, Any]:
+        """The options that `read` takes, of those known and of texts `NAME=VALUE`.
+
+        Raises:
+            ValueError: A text is not of that form, or `read` takes no such option.
+        """
+        options = {name: value for name, value in known.items() if name in self.options}
+        for text in further:
+            name, equals, value = text.partition("=")
+            if not equals or name not in self.options:
+                takes = ", ".join(self.options) or "none"
+                raise ValueError(
+                    f"the option {text!r} is none of {self.name}, which takes NAME=VALUE with the names {takes}"
+                )
+            options[name] = value
+        return options
 
     def complete_counts(self, **options: Any) -> dict[str, int]:
         """The complete set's counts by name, as far as they are known.
@@ -51,6 +75,7 @@ def register_reader(
     *,
     population: str | None = None,
     complete: Counts | Callable[..., Counts] | None = None,
+    note: Callable[..., str] = _nothing,
 ) -> Callable[[Read], Read]:
     """Register a function that reads a data set's layout; use it as a decorator.
 
@@ -58,7 +83,7 @@ def register_reader(
         name: What `experiments.preprocess --dataset=NAME` calls the set.
         population: Whose subjects these are; sets of one population share their subjects. By default the name of the
             shard folder.
-        complete: As `Reader.complete`.
+        complete, note: As in `Reader`.
 
     Raises:
         ValueError: Another function has the name.
@@ -80,7 +105,7 @@ def register_reader(
     """
 
     def add(read: Read) -> Read:
-        READERS.add(name, read, Reader(name, read, population, complete or {}))
+        READERS.add(name, read, Reader(name, read, population, complete or {}, note))
         return read
 
     return add

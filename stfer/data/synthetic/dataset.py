@@ -2,105 +2,113 @@
 
     cohn-kanade-images/S001/001/S001_001_00000001.png ... (neutral to apex)
     Emotion/S001/001/S001_001_00000022_emotion.txt        (named after the last frame; one number)
-    synthetic.json                                        (how it was made, who resembles what)
+    synthetic.json                                        (how it was made; people and sequences)
 
-Every random number comes from `numpy.random.SeedSequence([seed, subject, ...])`, so the bytes depend on seed,
-subject and emotion alone: not on the number of subjects, nor on the number of processes.
+The take's folder numbers the emotion and the take: 001 to 006 are a person's first six sequences, 007 to 012 the
+second takes, and so on. Chosen moments are numbered from 1 on too; synthetic.json tells which frames they are.
 """
 
-import functools
+import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
 from stfer.data.sequence import EMOTIONS_6
-from stfer.data.synthetic.appearance import Appearance, paint
-from stfer.data.synthetic.camera import HEIGHT, WIDTH, draw_session
-from stfer.data.synthetic.expressions import Performance, perform
-from stfer.data.synthetic.identities import Identity, draw_identity
-from stfer.data.synthetic.renderer import Portrait
+from stfer.data.synthetic.camera import HEIGHT, WIDTH
+from stfer.data.synthetic.conditions import Conditions
+from stfer.data.synthetic.expressions import FRAME_RATE
+from stfer.data.synthetic.moments import Moment, check_moments, frames_at
+from stfer.data.synthetic.takes import (
+    DRAWN,
+    identity_of,
+    performance_of,
+    render_sequence,
+    stage,
+)
 from stfer.storage.files import staged_folder, write_json
 
-VERSION = 4  # Raise whenever the same seed gives other pixels.
+__all__ = ["VERSION", "Task", "frame_count", "generate", "identity_of", "render_sequence", "stage"]
+
+VERSION = 5  # Raise whenever the same seed gives other pixels.
 CK_PLUS_CODES = {"anger": 1, "disgust": 3, "fear": 4, "happiness": 5, "sadness": 6, "surprise": 7}
 IMAGES, LABELS, RECORD = "cohn-kanade-images", "Emotion", "synthetic.json"
 MAX_SUBJECTS = 999
+MAX_TAKES = 166  # Folders have three digits.
 # Sensor noise hardly compresses: run lengths are both smaller and faster here than zlib's matches.
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-# Streams of one subject: SeedSequence([seed, subject, stream, ...]).
-IDENTITY, SESSION, SEQUENCE = 0, 1, 2
 
 
-def stream(*key: int) -> np.random.Generator:
-    """The random stream of a key such as (seed, subject, IDENTITY)."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One sequence to write.
 
-
-def identity_of(seed: int, subject: int) -> Identity:
-    """The person that subject number `subject` (from 1) of a seed is."""
-    return draw_identity(stream(seed, subject, IDENTITY))
-
-
-@functools.lru_cache(maxsize=1)
-def _painted(seed: int, subject: int) -> tuple[Identity, Appearance]:
-    identity = identity_of(seed, subject)
-    return identity, paint(identity)
-
-
-def stage(
-    seed: int, subject: int, emotion: str
-) -> tuple[Portrait, Performance, np.random.Generator]:
-    """Everything that one sequence is drawn from: person and camera, performance, the camera's stream.
-
-    Args:
-      seed: of the set, at least 0.
-      subject: number of the subject, from 1.
-      emotion: one of EMOTIONS_6.
+    Attributes:
+      seed, subject, emotion, take, conditions: as in `stage`.
+      moments: as in `frames_at`; the whole sequence if None.
     """
-    rng = stream(seed, subject, SEQUENCE, EMOTIONS_6.index(emotion))
-    identity, appearance = _painted(seed, subject)
-    session = draw_session(stream(seed, subject, SESSION), rng)
-    performance = perform(rng, emotion, identity.resting)
-    return Portrait(identity, appearance, session), performance, rng
+
+    seed: int
+    subject: int
+    emotion: str
+    take: int = 1
+    moments: tuple[Moment, ...] | None = None
+    conditions: Conditions = DRAWN
+
+    @property
+    def folders(self) -> tuple[str, str]:
+        """Names of the subject's and the take's folders."""
+        number = (self.take - 1) * len(EMOTIONS_6) + EMOTIONS_6.index(self.emotion) + 1
+        return f"S{self.subject:03d}", f"{number:03d}"
+
+    def record(self) -> dict:
+        """What synthetic.json says of the sequence: how it is played, and which frames are written."""
+        performance = performance_of(
+            self.seed, self.subject, self.emotion, self.take, self.conditions
+        )
+        frames = frames_at(self.moments, performance.progress)
+        ((_, variant, intensity, _),) = performance.apexes
+        return {
+            "emotion": self.emotion,
+            "variant": variant,
+            "intensity": round(intensity, 3),
+            "frames": len(performance),
+            "moments": frames,
+            "progress": [round(float(performance.progress[frame]), 3) for frame in frames],
+        }
 
 
-def render_sequence(seed: int, subject: int, emotion: str) -> Iterator[np.ndarray]:
-    """Yield one sequence, neutral to apex: uint8 [HEIGHT, WIDTH, 3], RGB; arguments as `stage`."""
-    portrait, performance, rng = stage(seed, subject, emotion)
-    for moment in range(len(performance.weights)):
-        yield portrait.frame(performance, moment, rng)
-
-
-def _write_sequence(out: Path, seed: int, subject: int, emotion: str) -> int:
+def _write_sequence(out: Path, task: Task) -> int:
     """Write one sequence's frames and label; return the number of frames."""
-    name, take = f"S{subject:03d}", f"{EMOTIONS_6.index(emotion) + 1:03d}"
-    images, labels = out / IMAGES / name / take, out / LABELS / name / take
+    name, folder = task.folders
+    images, labels = out / IMAGES / name / folder, out / LABELS / name / folder
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
-    number = 0
-    for number, frame in enumerate(render_sequence(seed, subject, emotion), start=1):
-        path = images / f"{name}_{take}_{number:08d}.png"
-        grey = bool(
-            (frame[..., 0] == frame[..., 1]).all() and (frame[..., 0] == frame[..., 2]).all()
-        )
-        pixels = frame[..., 0] if grey else frame[..., ::-1]
-        encoded, data = cv2.imencode(".png", pixels, PNG)
+    take = stage(task.seed, task.subject, task.emotion, task.take, task.conditions)
+    moments = frames_at(task.moments, take.performance.progress)
+    for number, frame in enumerate(take.frames(moments), start=1):
+        path = images / f"{name}_{folder}_{number:08d}.png"
+        grey = take.portrait.session.grey
+        encoded, data = cv2.imencode(".png", frame[..., 0] if grey else frame[..., ::-1], PNG)
         if not encoded:
             raise OSError(f"{path}: OpenCV could not encode this frame")
         path.write_bytes(data.tobytes())
-    label = labels / f"{name}_{take}_{number:08d}_emotion.txt"
-    label.write_text(f"   {CK_PLUS_CODES[emotion]:.7e}\n")
-    return number
+    label = labels / f"{name}_{folder}_{len(moments):08d}_emotion.txt"
+    label.write_text(f"   {CK_PLUS_CODES[task.emotion]:.7e}\n")
+    return len(moments)
+
+
+def _write_person(out: Path, tasks: Sequence[Task]) -> int:
+    """Write some sequences of one person, who is painted once; return the number of frames."""
+    return sum(_write_sequence(out, task) for task in tasks)
 
 
 def _start_worker() -> None:
@@ -118,37 +126,44 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _record(subjects: int, seed: int) -> dict:
+def _record(subjects: int, seed: int, tasks: Sequence[Task], conditions: Conditions) -> dict:
     """What is written to synthetic.json."""
     people = {}
     for subject in range(1, subjects + 1):
-        identity = identity_of(seed, subject)
+        identity = conditions.dress(identity_of(seed, subject))
         people[f"S{subject:03d}"] = {
             "resembles": list(identity.resting_names),
             "male": round(identity.male, 3),
             "age": round(identity.age, 3),
             "melanin": round(identity.melanin, 3),
+            "wears": [w for w in ("glasses", "beard", "makeup") if identity.look[w]],
         }
     return {
         "generator_version": VERSION,
         "seed": seed,
         "subjects": subjects,
         "size": [HEIGHT, WIDTH],
+        "frames_per_second": FRAME_RATE,
+        "conditions": conditions.asked(),
         "people": people,
+        "sequences": {"/".join(task.folders): task.record() for task in tasks},
     }
 
 
-def _run(tasks: list[tuple[Path, int, int, str]], workers: int, bar: tqdm) -> None:
+def _run(out: Path, tasks: Sequence[Task], workers: int, bar: tqdm) -> None:
     """Write all sequences, in this process or in `workers` spawned ones."""
     if workers == 1:
         for task in tasks:
-            bar.update(_write_sequence(*task))
+            bar.update(_write_sequence(out, task))
             bar.set_postfix_str(f"{bar.n / max(bar.format_dict['elapsed'], 1e-6):.1f} frames/s")
         return
+    # A person a job, so that each is painted once; sequence by sequence when there are few.
+    per_job = len(tasks) // len({t.subject for t in tasks}) if len(tasks) > 24 * workers else 1
+    jobs = [tasks[first : first + per_job] for first in range(0, len(tasks), per_job)]
     # Spawned, because the parent may hold JAX's threads, which a fork would break.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        futures: list[Future[int]] = [pool.submit(_write_sequence, *task) for task in tasks]
+        futures: list[Future[int]] = [pool.submit(_write_person, out, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 bar.update(future.result())
@@ -165,8 +180,11 @@ def generate(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
+    moments: Sequence[Moment] | None = None,
+    takes: int = 1,
+    conditions: Conditions = DRAWN,
 ) -> Path:
-    """Write `subjects` people times six expressions as image sequences in CK+'s layout.
+    """Write `subjects` people times six expressions times `takes` as image sequences in CK+'s layout.
 
     The set is written beside `out` and renamed at the end, so `out` exists only when it is complete.
 
@@ -176,6 +194,9 @@ def generate(
       seed: of the set; the same seed gives the same bytes.
       workers: processes; by default one a core.
       progress: whether to show a progress bar with frames a second and the time left.
+      moments: which frames of each sequence to write, see `moments.frames_at`; whole sequences if None.
+      takes: sequences a person and emotion, 1 to 166.
+      conditions: what is asked of every sequence instead of being drawn.
 
     Returns:
       `out` as a path.
@@ -185,28 +206,34 @@ def generate(
       FileExistsError: `out` is not empty.
     """
     out = Path(out)
-    if not 1 <= subjects <= MAX_SUBJECTS:
-        raise ValueError(f"subjects={subjects}: must be 1 to {MAX_SUBJECTS}")
+    for name, value, most in (("subjects", subjects, MAX_SUBJECTS), ("takes", takes, MAX_TAKES)):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}={value}: must be 1 to {most}")
     if seed < 0:
         raise ValueError(f"seed={seed}: must be 0 or more")
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
+    if moments is not None:
+        check_moments(moments)
+        moments = tuple(moments)
+    if conditions.variant is not None:
+        raise ValueError(f"variant={conditions.variant}: a set plays all six emotions")
+    tasks = [
+        Task(seed, subject, emotion, take, moments, conditions)
+        for subject in range(1, subjects + 1)
+        for take in range(1, takes + 1)
+        for emotion in EMOTIONS_6
+    ]
+    record = _record(subjects, seed, tasks, conditions)
+    total = sum(len(sequence["moments"]) for sequence in record["sequences"].values())
     with staged_folder(out) as partial:
-        tasks = [
-            (partial, seed, subject, emotion)
-            for subject in range(1, subjects + 1)
-            for emotion in EMOTIONS_6
-        ]
-        total = sum(frame_count(seed, subject, emotion) for _, seed, subject, emotion in tasks)
         with tqdm(total=total, desc="Rendering", unit="frame", disable=not progress) as bar:
-            _run(tasks, min(workers, len(tasks)), bar)
-        write_json(partial / RECORD, _record(subjects, seed), indent=1)
+            _run(partial, tasks, min(workers, len(tasks)), bar)
+        write_json(partial / RECORD, record, indent=1)
     return out
 
 
 def frame_count(seed: int, subject: int, emotion: str) -> int:
     """Number of frames of a sequence, without drawing it."""
-    rng = stream(seed, subject, SEQUENCE, EMOTIONS_6.index(emotion))
-    draw_session(stream(seed, subject, SESSION), rng)
-    return len(perform(rng, emotion, identity_of(seed, subject).resting).weights)
+    return len(performance_of(seed, subject, emotion))

@@ -47,6 +47,10 @@ class Head:
         """Triangle ids of the named parts, int64 [k]."""
         return np.flatnonzero(np.isin(self.parts, [PARTS.index(name) for name in names]))
 
+    def vertices_of(self, *names: str) -> np.ndarray:
+        """Vertex ids of the named parts, ascending, int64 [k]."""
+        return np.unique(self.triangles[self.part(*names)])
+
     def displacement(self, weights: Mapping[str, float]) -> np.ndarray:
         """The weighted sum of targets, float32 [vertices, 3].
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stfer.data.synthetic.expressions import both_sides
+from stfer.data.synthetic.recipes import both_sides
 
 ANCESTRIES = ("african", "asian", "caucasian")
 
@@ -185,7 +185,24 @@ def _look(rng: np.random.Generator, male: float, age: float, african: float) -> 
         look["hairline"] *= 0.4
     look["grey"] = float(np.clip((age - 0.45) * 2 + rng.normal(0, 0.15), 0, 1))
     look["dark_hair"] = float(rng.random() < 0.55 + 0.4 * african)
-    return look
+    return look | _grooming(rng, male, look)
+
+
+def _grooming(rng: np.random.Generator, male: float, look: Mapping[str, float]) -> dict[str, float]:
+    """What a person wears: glasses, make-up, a style of beard, a fringe; strengths are 0 where it is not worn."""
+    worn = {
+        name: float(rng.random())
+        for name in (
+            "beard_style", "glasses_shape", "glasses_tone", "glasses_rim", "glasses_mirror",
+            "glasses_size", "hair_length", "lipstick", "eyeshadow", "eyeliner", "rouge", "makeup_strength",
+        )
+    }  # fmt: skip
+    worn["glasses"] = float(rng.random() < 0.2)
+    wears = rng.random() < (0.03 if male > 0.5 else 0.5)
+    worn["makeup"] = (0.3 + 0.7 * worn["makeup_strength"]) * wears
+    fringe = rng.random() < (0.12 if male > 0.5 else 0.3)
+    worn["fringe"] = float(fringe and not look["bald"])
+    return worn
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:

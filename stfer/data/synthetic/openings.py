@@ -16,7 +16,7 @@ from stfer.data.synthetic.head_format import PARTS
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize
 
 IRIS_RADIUS = 0.060  # Decimetres.
-TONGUE_REST = np.array([0, -0.07, -0.15], np.float32)
+TONGUE_REST = np.array([0, -0.12, -0.3], np.float32)
 MARGIN = 10  # Pixels around an opening that its drawing may touch.
 
 
@@ -107,6 +107,7 @@ def draw_mouth(
     posed: np.ndarray,
     normals: np.ndarray,
     session: Session,
+    tongue_out: float = 0.0,
 ) -> None:
     """Draw teeth and tongue where the mouth's interior is seen, and darken its depth, in place.
 
@@ -116,6 +117,7 @@ def draw_mouth(
       depth: float32 [height, width], distance of the body's surface.
       posed: float32 [vertices, 3], relative to the camera's origin.
       normals: float32 [vertices, 3].
+      tongue_out: how far the tongue has come forward, in [0, 1].
     """
     box = window(interior)
     if box is None:
@@ -126,7 +128,7 @@ def draw_mouth(
     used, inverse = np.unique(ids, return_inverse=True)
     placed = posed[used]
     # The mesh's tongue lies between the teeth; at rest it lies lower and further back.
-    placed[np.isin(used, head.triangles[head.part("tongue")])] += TONGUE_REST
+    placed[np.isin(used, head.triangles[head.part("tongue")])] += (1 - tongue_out) * TONGUE_REST
     screen, distance = session.project(placed)
     corners = (screen - [box[1].start, box[0].start])[inverse.reshape(ids.shape)]
     height, width = interior.shape
@@ -146,5 +148,7 @@ def draw_mouth(
     normal = at[:, :3] * np.sign(at[:, 2:3]) + np.array([0, 0, 1.5], np.float32)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     light = 0.85 * np.exp(-3.5 * np.clip(nearest[place] - lips, 0, None))
+    # Cheeks shade the teeth at the corners.
+    light *= 1 - 0.8 * smoothstep((np.abs(at[:, 3]) - 0.15) / 0.1)
     y, x = np.divmod(place, width)
     part[y, x] = colour * session.lit(normal) * light[:, None]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from stfer.data.synthetic.appearance import Appearance, texture_place, wrinkle_maps
+from stfer.data.synthetic import glasses
+from stfer.data.synthetic.appearance import Appearance
 from stfer.data.synthetic.camera import SUPERSAMPLING, Session, develop
 from stfer.data.synthetic.expressions import Performance, smoothstep
 from stfer.data.synthetic.head import load_head
@@ -18,6 +19,8 @@ from stfer.data.synthetic.identities import Identity
 from stfer.data.synthetic.openings import draw_eyes, draw_mouth
 from stfer.data.synthetic.rasterizer import interpolate, planes, rasterize
 from stfer.data.synthetic.shadows import visibility
+from stfer.data.synthetic.texture import texture_place
+from stfer.data.synthetic.wrinkles import wrinkled
 
 SQUARES = np.square(np.arange(256, dtype=np.float32) / 255)
 PACKED = 1024  # Columns in which scattered pixels are packed for OpenCV's remap.
@@ -58,6 +61,8 @@ class Portrait:
         self.origin = np.mean(joints, axis=0)
         self.rest_gaze = self._rest_gaze()
         self.neck = self.vertices[anchors["joint-neck"]].mean(0)
+        worn = identity.look["glasses"]
+        self.glasses = glasses.fit(self.head, self.vertices, identity.look) if worn else {}
         # The head turns on the neck; the chest stays.
         self.follow = smoothstep((self.head.vertices[:, 1:2] - 5.2) / 1.1).astype(np.float32)
 
@@ -88,7 +93,7 @@ class Portrait:
         """Draw frame `moment` of a performance: uint8 [HEIGHT, WIDTH, 3], RGB.
 
         Args:
-          rng: the sequence's stream; the camera's noise is drawn from it.
+          rng: the frame's stream; the camera's noise is drawn from it.
         """
         weights, vertices, pose = self._moment(performance, moment)
         posed = pose(vertices, self.follow)
@@ -101,8 +106,18 @@ class Portrait:
             image, parts == PARTS.index("socket"), eyeballs, gaze, self.appearance, self.session
         )
         draw_mouth(
-            image, parts == PARTS.index("mouth"), depth, self.head, posed, normals, self.session
+            image,
+            parts == PARTS.index("mouth"),
+            depth,
+            self.head,
+            posed,
+            normals,
+            self.session,
+            tongue_out=min(weights.get("tongueOut", 0.0), 1.0),
         )
+        if self.glasses:
+            lines = {name: pose(line, 1.0) for name, line in self.glasses.items()}
+            glasses.draw(image, depth, lines, self.identity.look, self.session)
         return develop(self.session, image, rng)
 
     def places(
@@ -168,10 +183,12 @@ class Portrait:
         flat = planes(corners, head.vertices[ids][..., :2])
         colour[torso] = self._cloth(interpolate(flat, shown[torso], place[torso], width))
         depth = nearest.reshape(height, width)
-        reached = visibility(depth, session.direction, session.scale).reshape(-1, 2)[place]
+        direction = session.light.direction
+        reached = visibility(depth, direction, session.scale).reshape(-1, 2)[place]
         colour *= np.maximum(at[:, 2:5], 0)
         colour += np.maximum(at[:, 5:6], 0)
-        colour *= ((0.45 + 0.55 * reached[:, 0]) * reached[:, 1])[:, None]
+        shadow = 1 - np.float32(0.85 * session.light.hardness) * (1 - reached[:, 0])
+        colour *= (shadow * reached[:, 1])[:, None]
         image = session.background.copy()
         self._long_hair(image, posed, parts)
         image.reshape(-1, 3)[place] = colour
@@ -181,7 +198,7 @@ class Portrait:
         self, texels: np.ndarray, parts: np.ndarray, weights: dict[str, float]
     ) -> np.ndarray:
         """Linear reflectance [pixels, 3] of the head at texels [pixels, 2]."""
-        texture = self._wrinkled(weights)
+        texture = wrinkled(self.appearance.texture, weights, 0.12 + 0.25 * self.identity.age)
         packed = np.zeros((-(-len(texels) // PACKED) * PACKED, 2), np.float32)
         packed[: len(texels)] = texels
         picture = cv2.remap(
@@ -194,25 +211,6 @@ class Portrait:
         colour = SQUARES[picture.reshape(-1, 3)[: len(texels)]]
         colour[parts == PARTS.index("mouth")] = (0.14, 0.035, 0.03)
         return colour
-
-    def _wrinkled(self, weights: dict[str, float]) -> np.ndarray:
-        """The texture with the wrinkles of the moment's face units."""
-        depth = np.zeros(6, np.float32)
-        for unit, rows in WRINKLING.items():
-            names = (
-                [unit.replace("*", side) for side in ("Left", "Right")] if "*" in unit else [unit]
-            )
-            for name in names:
-                depth += weights.get(name, 0.0) * np.array(rows, np.float32)
-        depth *= 0.12 + 0.25 * self.identity.age
-        texture = self.appearance.texture.copy()
-        window, maps = wrinkle_maps()
-        shown = np.flatnonzero(depth > 0.001)
-        if len(shown):
-            shade = 1 - np.clip(sum(depth[k] * maps[k] for k in shown), 0, 0.6)
-            shaded = cv2.multiply(texture[window], cv2.merge([shade] * 3), dtype=cv2.CV_8U)
-            texture[window] = shaded
-        return texture
 
     def _cloth(self, places: np.ndarray) -> np.ndarray:
         """Linear reflectance [pixels, 3] of the torso at places (x, y) [pixels, 2] of the average body."""
@@ -234,16 +232,24 @@ class Portrait:
         winner, _ = rasterize(screen[inverse], distance[inverse], height, width)
         # The helper's strips leave slits; hair does not.
         mask = (winner >= 0).astype(np.uint8).reshape(height, width)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((13, 13), np.uint8))
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((25, 25), np.uint8))
+        small = cv2.resize(mask, (width // 2, height // 2), interpolation=cv2.INTER_NEAREST)
+        small = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        small = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((13, 13), np.uint8))
+        mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
         # On some heads the helper's parting stands up; the scalp's own hair ends at the crown.
         crown = int(np.flatnonzero(parts >= 0)[0]) // width
         mask[: crown + 8] = 0
-        place = np.flatnonzero((mask.reshape(-1) > 0) & (parts < 0))
+        # It ends between the jaw and the chest.
+        end = 0.7 + 2.2 * self.identity.look["hair_length"]
+        _, row = self.session.project(np.array([[0, -end, 0]], np.float32))[0][0]
+        ends = smoothstep((row + 8 - np.arange(height)) / 16)
+        place = np.flatnonzero((mask * (ends > 0.5)[:, None]).reshape(-1) & (parts < 0))
         y, x = np.divmod(place, width)
         strands = np.random.default_rng(self.identity.seed).normal(size=(1, width + 64))
         strands = cv2.GaussianBlur(strands, (0, 0), 1.5)[0]
         # Locks sway a little on their way down.
         sway = (6 * np.sin(y / 45) + 6).astype(int)
-        shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0004 * y, 0.08, 1)
-        image.reshape(-1, 3)[place] = np.square(self.appearance.hair) * shade[:, None]
+        shade = np.clip(0.42 + 0.16 * strands[x + sway] - 0.0003 * y, 0.16, 1)
+        light = self.session.lit(np.array([[0, 0.3, 0.95]], np.float32))
+        colour = np.square(self.appearance.hair) * light * 1.3
+        image.reshape(-1, 3)[place] = colour * shade[:, None]

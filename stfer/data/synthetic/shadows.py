@@ -43,7 +43,7 @@ def _cast(depth: np.ndarray, direction: np.ndarray, scale: float) -> np.ndarray:
         step = np.clip((above - 0.03) * 20, 0, 1)
         step[above > 0.8] = 0
         np.maximum(shadow[here], step, out=shadow[here])
-    return cv2.GaussianBlur(shadow, (0, 0), 1.6)
+    return cv2.GaussianBlur(shadow, (0, 0), 2.6)
 
 
 def _open(depth: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from stfer.models.layers import winograd
+from stfer.models.layers.towers import over_towers
 
 MANY_CHANNELS = 64
 
@@ -33,7 +34,9 @@ def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arra
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Cross-correlate without padding.
 
-    On a CPU, float32 inputs have a reverse-mode derivative only.
+    float32 inputs have a reverse-mode derivative only, on every platform: `jax.jvp`, `jax.linearize` and `jax.hessian`
+    raise a TypeError that names custom_vjp. Where they are needed, use `plain_convolve`, which has every derivative
+    and the same values to float32 rounding (an architecture does with `plain=True`).
 
     Args:
       x: [batch, height, width, in] or [batch, time, height, width, in].
@@ -49,15 +52,17 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
 
 def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """`convolve` for use inside `jax.vmap` over towers that share the kernel: all towers' rows as one batch.
+    """`convolve` inside `jax.vmap` over towers that share the kernel: all towers' rows as one batch.
 
     Mapping `convolve` gives the same numbers, but its gradient by the kernel as one product a tower. Differentiate
-    the mapped function; outside of a map there is no reverse-mode derivative.
+    the mapped function, and give its axis the name `TOWER_AXIS`: where none is mapped, this is `convolve`.
     """
+    if not over_towers():
+        return convolve(x, kernel, stride)
     one = custom_vmap(functools.partial(convolve, stride=stride))
 
     @one.def_vmap
-    def over_towers(axis_size, in_batched, x, kernel):
+    def together(axis_size, in_batched, x, kernel):
         if in_batched == [True, False]:
             rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
             y = convolve(rows, kernel, stride)
@@ -174,14 +179,14 @@ class Convolution(nn.Module):
       activation: ReLU, another function, or None for a linear layer.
       use_bias: whether there is one.
       kernel_init: the kernel's start.
-      shared: where it runs mapped over towers.
+      plain: XLA's own operation, which has forward-mode derivatives.
     """
 
     features: int
     kernel_size: Sequence[int]
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
-    shared: bool = False
+    plain: bool = False
     padding: str = "VALID"
     activation: Callable[[jax.Array], jax.Array] | None = nn.relu
     use_bias: bool = True
@@ -192,7 +197,7 @@ class Convolution(nn.Module):
         """Map [batch, (time,) height, width, in] to [batch, (time,) height, width, features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        operation = convolve_towers if self.shared else convolve
+        operation = plain_convolve if self.plain else convolve_towers
         if self.padding == "SAME":
             x = pad_same(x, self.kernel_size, self.stride)
         y = operation(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)

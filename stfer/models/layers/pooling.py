@@ -10,7 +10,7 @@ from jax import numpy as jnp
 
 
 def plain_max_pool(x: jax.Array) -> jax.Array:
-    """`max_pool` as XLA's own operation, the reference of the faster form."""
+    """`max_pool` as XLA's own operation, the reference of the faster form; it has every derivative."""
     window = (1,) * (x.ndim - 3) + (2, 2, 1)
     return lax.reduce_window(x, -jnp.inf, lax.max, window, window, "VALID")
 
@@ -20,7 +20,8 @@ def max_pool(x: jax.Array) -> jax.Array:
     """Take the maximum of each 2x2 window of height and width, with stride 2 and without padding.
 
     An odd last row or column is left out, as VALID pooling does. Where the maximum occurs more than once in a
-    window, the gradient goes to the first occurrence in row-major order.
+    window, the gradient goes to the first occurrence in row-major order. There is a reverse-mode derivative only;
+    `plain_max_pool` has the others (an architecture with `plain=True` uses it).
 
     Args:
       x: [..., height, width, channel].

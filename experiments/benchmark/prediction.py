@@ -148,11 +148,10 @@ def _parts(model, video: Path, folder: Path, frames: int = 160) -> dict[str, flo
     import itertools
     import time
 
-    from stfer.data.faces import crop_face
+    from stfer.data.faces import FaceFollower, crop_face
     from stfer.inference.drawing import VideoWriter, annotate
     from stfer.inference.sources import open_source
     from stfer.inference.stream import CHUNK, predict_stream
-    from stfer.inference.tracking import FaceTracks
     from stfer.inference.windows import window
 
     spent = {}
@@ -164,11 +163,11 @@ def _parts(model, video: Path, folder: Path, frames: int = 160) -> dict[str, flo
         return done
 
     read = timed("decode", lambda: list(itertools.islice(open_source(str(video)), frames)))
-    tracks = FaceTracks(model.crop)
+    follower = FaceFollower(model.crop)
 
     def see():
-        found = [(frame, tracks(frame.pixels)) for frame in read]
-        return [crop_face(f.pixels, x, model.crop) for f, seen in found for _, x in seen if x]
+        found = [(frame, follower(frame.pixels)) for frame in read]
+        return [crop_face(f.pixels, x.face, model.crop) for f, seen in found for _, x in seen if x]
 
     crops = timed("faces", see)
 

@@ -1,6 +1,6 @@
 """Our contender: the models of `stfer.models` with optax's Adam."""
 
-from experiments._memory import keep_freed_memory
+from stfer.runs.memory import keep_freed_memory
 
 keep_freed_memory()  # as every command does
 

@@ -1,11 +1,4 @@
-"""Side by side with PyTorch and Keras: forward and training step of each architecture, in one run.
-
-    python -m experiments.benchmark --archs=single_frame --torch_python=~/torch/bin/python
-
-Every contender lives in a process of its own and they take turns, so that a busy machine slows all of them alike. A
-peer whose library is not installed is named and left out; --torch_python and --keras_python point to interpreters that
-have it. "loop" is a training step inside several in a row.
-"""
+"""Whole networks side by side with their peers: contenders in processes of their own, which take turns."""
 
 from __future__ import annotations
 
@@ -18,34 +11,10 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command
-from stfer.training.config import PRECISIONS
-
 FLAGS = flags.FLAGS
 ARCHITECTURES = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
 CONTENDERS = ("ours", "torch_eager", "torch_compiled", "keras")
-FOLDER = Path(__file__).parent / "benchmark_peers"
-
-
-def define_flags() -> None:
-    """Define this command's flags."""
-    flags.DEFINE_enum(
-        "what",
-        "training",
-        ["training", "layers", "generation", "prediction"],
-        "What to measure: networks, single layers, frames made, or videos classified end to end.",
-    )
-    flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
-    flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
-    flags.DEFINE_integer("batch_size", 32, "Clips a step.", lower_bound=1)
-    flags.DEFINE_integer("size", 170, "Pixels a side.", lower_bound=128)
-    flags.DEFINE_integer("repeats", 7, "Measurements after warm-up.", lower_bound=1)
-    flags.DEFINE_integer("loop_steps", 4, "Training steps in a row in a loop.", lower_bound=1)
-    flags.DEFINE_enum("precision", "float32", list(PRECISIONS), "Of the arithmetic.")
-    flags.DEFINE_string("torch_python", sys.executable, "Interpreter that has PyTorch.")
-    flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
-    flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")
-    flags.DEFINE_integer("subjects", 2, "Subjects to generate (--what=generation).", lower_bound=1)
+FOLDER = Path(__file__).parent / "peers"
 
 
 class Absent(Exception):
@@ -53,7 +22,7 @@ class Absent(Exception):
 
 
 class Contender:
-    """A process that answers `experiments.benchmark_peers.worker`'s requests."""
+    """A process that answers `experiments.benchmark.peers.worker`'s requests."""
 
     def __init__(self, name: str):
         self.name = name
@@ -66,7 +35,7 @@ class Contender:
         # Contenders share a GPU; JAX would take most of its memory for itself.
         environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         if name == "ours":
-            paths = [str(FOLDER.parent.parent), environment.get("PYTHONPATH", "")]
+            paths = [str(FOLDER.parents[2]), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         try:
             self.process = subprocess.Popen(
@@ -263,59 +232,3 @@ def generation() -> dict:
         frames = sum(1 for path in out.rglob("*") if path.suffix in (".png", ".jpg", ".jpeg"))
     print(f"{frames} frames in {seconds:.1f} s, {frames / seconds:.1f} a second")
     return {"frames": frames, "seconds": seconds, "frames_per_second": frames / seconds}
-
-
-def main(argv: list[str]) -> None:
-    """Measure and write."""
-    del argv
-    for flag, given, known in (
-        ("archs", FLAGS.archs, ARCHITECTURES),
-        ("contenders", FLAGS.contenders, CONTENDERS),
-    ):
-        for name in given:
-            if name not in known:
-                raise ValueError(f"--{flag}: unknown {name!r}; known are {', '.join(known)}")
-    names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
-    command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
-    results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
-    if FLAGS.what == "generation":
-        results["generation"] = generation()
-    elif FLAGS.what == "layers":
-        import jax
-
-        from experiments import benchmark_layers
-
-        if FLAGS.precision != "float32":
-            raise command.UserError("--what=layers measures float32 only: leave --precision out")
-        with jax.default_matmul_precision("highest"):
-            results["layers"] = benchmark_layers.measure(
-                FLAGS.batch_size, FLAGS.size, FLAGS.repeats
-            )
-        benchmark_layers.print_rows(results["layers"])
-    elif FLAGS.what == "prediction":
-        from experiments import benchmark_prediction
-        from stfer.data.sources import default_cache_dir
-        from stfer.runs import environment
-
-        environment.set_up_jax(default_cache_dir())
-        results["prediction"] = benchmark_prediction.measure(FLAGS.archs)
-        benchmark_prediction.print_rows(results["prediction"])
-    else:
-        for arch in FLAGS.archs:
-            results[arch] = measure(arch)
-            results[arch]["ratios"] = ratios(results[arch]["contenders"])
-            print(table(arch, results[arch]), flush=True)
-            write(results)  # an hour's work is not lost to what comes after
-    command.print_paths([write(results)])
-
-
-def write(results: dict) -> Path:
-    """Write the figures so far; returns the path."""
-    out = Path(FLAGS.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    return out
-
-
-if __name__ == "__main__":
-    command.run(main, define_flags)

@@ -1,0 +1,168 @@
+"""From a data set's name and folder to what is usable of it, and on to shards."""
+
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stfer.data import overview
+from stfer.data.faces import CropSettings
+from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Landmarks, Result, preprocess
+from stfer.data.readers import READERS, Reader, ck_plus, ck_plus_landmarks
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, select
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set's sequences, before any pixel is read.
+
+    Attributes:
+        reader: who listed them.
+        options: what it was told beside the root.
+        root: where they lie.
+        classes: class names in label order.
+        min_frames: sequences have at least as many frames.
+        sequences: all that the reader found labelled.
+        kept: those of them to use.
+        dropped: all others, each with its reason.
+        unread: those of `dropped` that the reader could not use itself.
+        population: whose subjects these are; None for the name that the shards get.
+    """
+
+    reader: Reader
+    options: Mapping[str, Any]
+    root: str | Path
+    classes: tuple[str, ...]
+    min_frames: int
+    sequences: list[Sequence]
+    kept: list[Sequence]
+    dropped: list[Dropped]
+    unread: list[Dropped]
+    population: str | None = None
+
+    @property
+    def note(self) -> str:
+        """What the reader says of this copy of the set; often nothing."""
+        return self.reader.note(self.root, **self.options)
+
+    def counts_text(self) -> str:
+        """Counts beside the complete set's."""
+        complete = self.reader.complete_counts(**self.options)
+        return overview.counts_text(complete, self.sequences, self.unread, self.kept)
+
+    def check_text(self) -> str:
+        """What would be left and what dropped."""
+        labels = [sequence.label for sequence in self.kept]
+        left = overview.classes_text("Would be left before face detection", labels, self.classes)
+        return f"{left}\n{overview.dropped_text(self.dropped, 'would be dropped')}"
+
+    def result_text(self, result: Result) -> str:
+        """What was left and what dropped."""
+        labels = [entry["label"] for entry in result.kept]
+        where = f"dropped (all in {result.folder / DROPPED_TABLE})"
+        left = overview.classes_text("Left", labels, self.classes)
+        return f"{left}\n{overview.dropped_text(result.dropped, where)}"
+
+
+def list_set(
+    dataset: str,
+    root: str | Path,
+    *,
+    known: Mapping[str, Any] | None = None,
+    options: Iterable[str] = (),
+    classes: tuple[str, ...] = EMOTIONS_6,
+    min_frames: int = MIN_FRAMES,
+    keep_gaps: bool = False,
+    population: str | None = None,
+) -> Listing:
+    """List a data set.
+
+    Args:
+        dataset: a name in `stfer.data.readers.READERS`.
+        root: its folder, or the manifest.
+        known: options of readers; each takes those that it knows.
+        options: further ones as texts, NAME=VALUE.
+        classes, min_frames, keep_gaps: as `stfer.data.sequence.select` takes them.
+        population: whose subjects these are, for sets that do not say it.
+
+    Raises:
+        ValueError: the set or an option is unknown, or the set has a population already.
+        OSError, ValueError: as the reader raises.
+    """
+    reader = READERS.find(dataset)
+    selected = reader.select_options(known or {}, options)
+    if population and reader.population:
+        raise ValueError(
+            f"the subjects of {dataset} are one population already; --population is for sets that do not say it, "
+            "such as those of a manifest"
+        )
+    sequences, unread = reader.read(root, **selected)
+    kept, unfit = select(sequences, classes, min_frames, keep_gaps)
+    return Listing(
+        reader, selected, root, classes, min_frames, sequences, kept, [*unread, *unfit], unread,
+        population or reader.population,
+    )  # fmt: skip
+
+
+def make_shards(
+    listing: Listing,
+    out: str | Path,
+    settings: CropSettings,
+    name: str | None = None,
+    workers: int = 1,
+    preview: bool = False,
+    landmarks: str | None = None,
+    progress: bool = True,
+) -> Result:
+    """Find the faces of a listed set and write its shard folder.
+
+    Args:
+        listing: as `list_set` returns it.
+        out: the folder to make.
+        settings: how faces are found and cut.
+        name: the set's name; by default that of the folder.
+        workers: processes.
+        preview: also draw sheets of crops.
+        landmarks: "mediapipe" keeps 49 points a frame as the stream `landmarks`, "ck_plus" those that CK+ brings.
+        progress: show a progress bar.
+
+    Raises:
+        As `stfer.data.preprocess.preprocess`; FileNotFoundError where CK+'s own points are not beside its images.
+        ValueError: "ck_plus" for another set.
+    """
+    points = _landmarks(listing, landmarks)
+    name = name or Path(os.path.abspath(out)).name
+    total = sum(map(len, listing.kept))
+    with tqdm(
+        total=total, unit=" frames", smoothing=0.05, disable=None if progress else True
+    ) as bar:
+        return preprocess(
+            listing.kept,
+            out,
+            settings,
+            name=name,
+            population=listing.population or name,
+            classes=listing.classes,
+            dropped=listing.dropped,
+            min_frames=listing.min_frames,
+            workers=workers,
+            landmarks=points,
+            progress=bar.update,
+            extra_files=overview.figures(name, listing.classes, preview),
+        )
+
+
+def _landmarks(listing: Listing, landmarks: str | None) -> Landmarks:
+    """Where the landmarks of a set come from, as `preprocess` takes it."""
+    if landmarks != ck_plus.POPULATION:
+        return landmarks
+    if listing.reader.name != ck_plus.POPULATION:
+        raise ValueError(
+            f"landmarks ck_plus come with CK+ alone, not with {listing.reader.name}; mediapipe finds points in any set"
+        )
+    folder = ck_plus_landmarks.find_landmark_folder(listing.root)
+    return functools.partial(ck_plus_landmarks.read_landmarks, folder)

@@ -29,110 +29,52 @@ def define_flags() -> None:
         ["model", "shared"],
         "Which classes can be predicted: all of the model's, or those that the data have too.",
     )
-    flags.DEFINE_string("out", None, "Folder for the result; default: evaluations/MODEL-on-DATA.")
+    flags.DEFINE_string(
+        "out", None, "Folder to make for the result; default: evaluations/MODEL-on-DATA-DIGEST."
+    )
 
 
 def main(argv: list[str]) -> None:
     """Run the command."""
     del argv
-    import urllib.parse
     from pathlib import Path
+
+    import tqdm
 
     if not FLAGS.model:
         raise command.UserError("--model is needed: a folder that experiments.train wrote")
-    from stfer.inference import load_model
-    from stfer.inference.evaluation import differing_crops, match_classes
+    from stfer.inference import evaluation, load_model
+    from stfer.reporting.console import votes_text
     from stfer.runs import environment, modules
+    from stfer.storage.files import check_new
 
+    if FLAGS.out:
+        check_new(FLAGS.out)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(shared.data().cache)
-    model = load_model(FLAGS.model)
-    shards = shared.data().load()
-    name = f"{Path(FLAGS.model).resolve().name}-on-{urllib.parse.quote(shards.name, safe='+ ')}"
-    out = Path(FLAGS.out or Path("evaluations") / name)
-    match = match_classes(model.classes, shards.classes)
-    rows, notes = _rows(model, shards, match)
-    notes += [f"faces were cut otherwise: {line}" for line in differing_crops(model, shards)]
+    model, shards = load_model(FLAGS.model), shared.data().load()
+    selection = evaluation.select(model, shards, FLAGS.people, FLAGS.classes)
+    out = Path(FLAGS.out or evaluation.default_folder(model, FLAGS.model, shards, selection))
+    check_new(out)
+    count = len(selection.rows)
     command.print_settings(
         "Evaluation",
         {
             "model": f"{FLAGS.model} ({model.architecture})",
-            "data": f"{shards.name}: {len(rows)} of {len(shards)} sequences",
-            "classes": ", ".join(match.shared),
+            "data": f"{shards.name}: {count} of {len(shards)} sequences",
+            "classes": ", ".join(selection.match.shared),
             "out": out,
         },
     )
-    for note in notes:
+    for note in selection.notes:
         print(f"note: {note}")
-    _evaluate(model, shards, match, rows, notes, out)
-
-
-def _rows(model, shards, match):
-    """The rows to test on, and what should be known of the choice."""
-    import numpy as np
-
-    from stfer.inference.evaluation import seen_in_training
-
-    known = np.isin(np.asarray(shards.classes)[shards.labels], match.shared)
-    notes = []
-    if mismatch := match.explain(int((~known).sum()), FLAGS.classes == "shared"):
-        notes.append(mismatch)
-    seen = seen_in_training(model, shards)
-    keep = known
-    if seen.any() and FLAGS.people == "new":
-        keep = known & ~seen
-        if not keep.any():
-            raise command.UserError(
-                f"every person in {shards.name} was in this model's training; --people=all tests on them "
-                "all the same, which says nothing about new people"
-            )
-        notes.append(
-            f"{int((known & seen).sum())} sequences left out: their people were in training"
+    with tqdm.tqdm(total=count, unit="sequence", dynamic_ncols=True) as bar:
+        found, paths = evaluation.evaluate_into(
+            model, shards, selection, out, FLAGS.model, bar.update
         )
-    elif seen.any():
-        notes.append(
-            f"{int((known & seen).sum())} of {int(known.sum())} sequences show people of the training, "
-            "so the accuracy says little about new people"
-        )
-    if not keep.any():
-        raise command.UserError(f"{shards.name} holds no sequence of {', '.join(match.shared)}")
-    return np.flatnonzero(keep), notes
-
-
-def _evaluate(model, shards, match, rows, notes, out) -> None:
-    import time
-
-    import tqdm
-
-    from stfer.evaluation import records
-    from stfer.inference.evaluation import predict_shards
-    from stfer.reporting import console
-    from stfer.storage.files import write_atomically, write_json
-
-    restrict = match.shared if FLAGS.classes == "shared" else None
-    classes = restrict or model.classes
-    began = time.monotonic()
-    with tqdm.tqdm(total=len(rows), unit="sequence", dynamic_ncols=True) as bar:
-        predictions = predict_shards(model, shards, rows, restrict, bar.update)
-    seconds = time.monotonic() - began
-    votes = records.vote_metrics(predictions, classes)
-    print(f"\n{len(predictions)} sequences in {seconds:.2f} s, compilation included")
-    print(console.votes_text(votes, classes))
-    result = {
-        "format": 1,
-        "architecture": model.architecture,
-        "model": str(FLAGS.model),
-        "data": {"name": shards.name, "checksum": shards.checksum},
-        "classes": list(classes),
-        "sequences": len(predictions),
-        "notes": notes,
-        "testing_seconds": round(seconds, 3),
-        "votes": votes,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "result.json", result)
-    write_atomically(out / "predictions.csv", records.prediction_table(predictions, classes))
-    command.print_paths([out / "result.json", out / "predictions.csv"])
+    print(f"\n{count} sequences in {found.seconds:.2f} s, compilation included")
+    print(votes_text(found.votes, selection.classes))
+    command.print_paths(paths)
 
 
 if __name__ == "__main__":

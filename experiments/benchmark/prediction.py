@@ -116,8 +116,7 @@ def _frames_per_second(model, video: Path, folder: Path) -> tuple[float, float]:
     import contextlib
     import time
 
-    from experiments.predict import drawing_thread
-    from stfer.inference.drawing import VideoWriter
+    from stfer.inference.drawing import annotated_video
     from stfer.inference.record import Tables
     from stfer.inference.sources import open_source
     from stfer.inference.stream import Summaries, predict_stream
@@ -128,8 +127,7 @@ def _frames_per_second(model, video: Path, folder: Path) -> tuple[float, float]:
     began, spent, counted = 0.0, 0.0, 0
     with contextlib.ExitStack() as stack:
         tables = stack.enter_context(Tables(folder, model.classes))
-        writer = stack.enter_context(VideoWriter(folder / "out.mp4", RATE))
-        draw = stack.enter_context(drawing_thread(writer, model.classes))
+        draw = stack.enter_context(annotated_video(folder / "out.mp4", RATE, model.classes))
         for result in predict_stream(model, open_source(str(video)), window(model.rule)):
             for take in (tables.add, summaries.add, timeline.add, draw):
                 take(result)

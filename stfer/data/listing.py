@@ -10,10 +10,12 @@ from typing import Any
 from tqdm import tqdm
 
 from stfer.data import overview
+from stfer.data.cropping import MISSING_SHARE
 from stfer.data.faces import CropSettings
-from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Landmarks, Result, preprocess
+from stfer.data.landmark_track import Landmarks
+from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Result, preprocess
 from stfer.data.readers import READERS, Reader, ck_plus, ck_plus_landmarks
-from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, select
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, alike_warning, select
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Listing:
     population: str | None = None
 
     @property
+    def warning(self) -> str:
+        """What is to be looked at before the set is used: people under two names; empty where nothing is."""
+        return alike_warning(sequence.subject for sequence in self.sequences)
+
+    @property
     def note(self) -> str:
         """What the reader says of this copy of the set; often nothing."""
         return self.reader.note(self.root, **self.options)
@@ -65,7 +72,8 @@ class Listing:
         labels = [entry["label"] for entry in result.kept]
         where = f"dropped (all in {result.folder / DROPPED_TABLE})"
         left = overview.classes_text("Left", labels, self.classes)
-        return f"{left}\n{overview.dropped_text(result.dropped, where)}"
+        notes = overview.notes_text(result.notes)
+        return f"{left}\n{notes}{overview.dropped_text(result.dropped, where)}"
 
 
 def list_set(
@@ -115,8 +123,10 @@ def make_shards(
     name: str | None = None,
     workers: int = 1,
     preview: bool = False,
-    landmarks: str | None = None,
     progress: bool = True,
+    missing_share: float = MISSING_SHARE,
+    rotate: int = 0,
+    landmarks: str | None = None,
 ) -> Result:
     """Find the faces of a listed set and write its shard folder.
 
@@ -127,8 +137,9 @@ def make_shards(
         name: the set's name; by default that of the folder.
         workers: processes.
         preview: also draw sheets of crops.
-        landmarks: "mediapipe" keeps 49 points a frame as the stream `landmarks`, "ck_plus" those that CK+ brings.
         progress: show a progress bar.
+        missing_share, rotate: as `stfer.data.preprocess.preprocess` takes them.
+        landmarks: "mediapipe" keeps 49 points a frame as the stream `landmarks`, "ck_plus" those that CK+ brings.
 
     Raises:
         As `stfer.data.preprocess.preprocess`; FileNotFoundError where CK+'s own points are not beside its images.
@@ -149,8 +160,10 @@ def make_shards(
             classes=listing.classes,
             dropped=listing.dropped,
             min_frames=listing.min_frames,
-            workers=workers,
+            missing_share=missing_share,
+            rotate=rotate,
             landmarks=points,
+            workers=workers,
             progress=bar.update,
             extra_files=overview.figures(name, listing.classes, preview),
         )

@@ -41,7 +41,8 @@ class Prediction:
         Raises:
             ValueError: As `stfer.evaluation.voting.vote`.
         """
-        winners, shares = voting.vote(clips), voting.shares(clips)
+        tally = voting.count(clips)
+        winners, shares = tally.winners(), tally.shares()
         return cls(
             sequence,
             subject,

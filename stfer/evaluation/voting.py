@@ -11,54 +11,70 @@ from numpy.typing import ArrayLike, NDArray
 VOTES = ("summed", "maximum")
 
 
-def vote(probabilities: ArrayLike) -> dict[str, int]:
-    """The class that each vote gives a sequence.
+class Tally:
+    """Both votes over clips that may come one by one: sums only, so that it does not grow.
 
     The paper does not say how ties end. Here a tie of the maximum vote goes to the tied class with the larger
     summed probability, and a tie that is left goes to the class that comes first.
 
-    Args:
-        probabilities: float [clips, classes], the softmax outputs of one sequence's clips.
-
-    Returns:
-        Vote name to class index, for the votes "summed" and "maximum".
-
-    Raises:
-        ValueError: if the array is not [clips, classes], is empty, or holds a value that is not finite.
+    Attributes:
+        clips: how many were counted.
+        summed: float64 [classes], the sum of their probabilities.
+        votes: int64 [classes], how many clips have each class as their most probable one.
     """
-    probabilities = _checked(probabilities)
-    summed = probabilities.sum(axis=0)
-    votes = _votes_per_class(probabilities)
-    tied = votes == votes.max()
-    return {
-        "summed": int(np.argmax(summed)),
-        "maximum": int(np.argmax(np.where(tied, summed, -np.inf))),
-    }
+
+    def __init__(self, classes: int):
+        self.clips = 0
+        self.summed: NDArray[np.float64] = np.zeros(classes)
+        self.votes: NDArray[np.int64] = np.zeros(classes, np.int64)
+
+    def add(self, probabilities: ArrayLike) -> None:
+        """Count clips.
+
+        Args:
+            probabilities: float [clips, classes], softmax outputs.
+
+        Raises:
+            ValueError: if the array is not [clips, classes], is empty, or holds a value that is not finite.
+        """
+        probabilities = _checked(probabilities)
+        self.clips += len(probabilities)
+        self.summed += probabilities.sum(axis=0)
+        self.votes += np.bincount(probabilities.argmax(axis=1), minlength=len(self.votes))
+
+    def winners(self) -> dict[str, int]:
+        """Vote name to class index, for the votes "summed" and "maximum"; at least one clip was counted."""
+        tied = self.votes == self.votes.max()
+        return {
+            "summed": int(np.argmax(self.summed)),
+            "maximum": int(np.argmax(np.where(tied, self.summed, -np.inf))),
+        }
+
+    def shares(self) -> dict[str, NDArray[np.float64]]:
+        """What each vote is decided on, as one distribution over the classes; at least one clip was counted.
+
+        Returns:
+            "summed": the mean clip probability, float64 [classes]; "maximum": the share of the clips that vote for
+            each class, float64 [classes].
+        """
+        return {"summed": self.summed / self.clips, "maximum": self.votes / self.clips}
+
+
+def count(probabilities: ArrayLike) -> Tally:
+    """The tally of one sequence's clips, [clips, classes]; raises as `Tally.add`."""
+    tally = Tally(np.shape(probabilities)[-1] if np.ndim(probabilities) else 0)
+    tally.add(probabilities)
+    return tally
+
+
+def vote(probabilities: ArrayLike) -> dict[str, int]:
+    """The class index that each vote gives a sequence of clips [clips, classes]; see `Tally`."""
+    return count(probabilities).winners()
 
 
 def shares(probabilities: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """What each vote is decided on, as one distribution over the classes.
-
-    Args:
-        probabilities: float [clips, classes], as in `vote`.
-
-    Returns:
-        "summed": the mean clip probability, float64 [classes]; "maximum": the share of the clips that vote for
-        each class, float64 [classes].
-
-    Raises:
-        ValueError: as in `vote`.
-    """
-    probabilities = _checked(probabilities)
-    return {
-        "summed": probabilities.mean(axis=0),
-        "maximum": _votes_per_class(probabilities) / len(probabilities),
-    }
-
-
-def _votes_per_class(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count how many clips have each class as their most probable one: int [classes]."""
-    return np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    """What each vote over clips [clips, classes] is decided on; see `Tally`."""
+    return count(probabilities).shares()
 
 
 def _checked(probabilities: ArrayLike) -> NDArray[np.float64]:

@@ -5,17 +5,24 @@ left out and counted; a class that the data lack can still be predicted, and is 
 probabilities are restricted to the classes that both have.
 """
 
+import hashlib
+import time
+import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stfer.data import clips as clips_lib
+from stfer.data.examples import evaluation_examples
 from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
-from stfer.evaluation.records import Prediction
+from stfer.evaluation.records import Prediction, prediction_table, vote_metrics
 from stfer.inference.model import TrainedModel
+from stfer.models.registry import FRAMES
+from stfer.storage.files import check_new, staged_folder, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,143 @@ def seen_in_training(model: TrainedModel, shards: Shards) -> np.ndarray:
     )
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which sequences of a set a model is tested on.
+
+    Attributes:
+        rows: int64, indices of the shards.
+        match: How the classes go together.
+        classes: Which ones can be predicted.
+        notes: What should be known of the choice, a sentence each.
+    """
+
+    rows: np.ndarray
+    match: ClassMatch
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def select(
+    model: TrainedModel, shards: Shards, people: str = "new", classes: str = "model"
+) -> Selection:
+    """Choose the sequences to test on: those whose class the model knows, of people whom it has not seen.
+
+    Args:
+        model: A trained model.
+        shards: A set.
+        people: `new`, or `all`: those of the training too.
+        classes: Which can be predicted: all of the `model`'s, or the `shared` ones.
+
+    Raises:
+        ValueError: Nothing is left, the set lacks what the model takes, or its faces have another size.
+    """
+    for name in model.inputs:
+        if name not in shards.streams:
+            raise ValueError(
+                f"{model.architecture} takes {name}, and {shards.name} has only {', '.join(shards.streams)}"
+            )
+    match = match_classes(model.classes, shards.classes)
+    restricted = classes == "shared"
+    known = np.isin(np.asarray(shards.classes)[shards.labels], match.shared)
+    notes = []
+    if mismatch := match.explain(int((~known).sum()), restricted):
+        notes.append(mismatch)
+    seen = seen_in_training(model, shards)
+    both, keep = int((known & seen).sum()), known
+    if seen.any() and people == "new":
+        keep = known & ~seen
+        if not keep.any():
+            raise ValueError(
+                f"every person in {shards.name} was in this model's training; --people=all tests on them "
+                "all the same, which says nothing about new people"
+            )
+        notes.append(f"{both} sequences left out: their people were in training")
+    elif seen.any():
+        notes.append(
+            f"{both} of {int(known.sum())} sequences show people of the training, "
+            "so the accuracy says little about new people"
+        )
+    if not keep.any():
+        raise ValueError(f"{shards.name} holds no sequence of {', '.join(match.shared)}")
+    notes += [f"faces were cut otherwise: {line}" for line in differing_crops(model, shards)]
+    allowed = match.shared if restricted else model.classes
+    return Selection(np.flatnonzero(keep), match, allowed, tuple(notes))
+
+
+def default_folder(
+    model: TrainedModel, where: str | Path, shards: Shards, selection: Selection
+) -> Path:
+    """`evaluations/MODEL-on-DATA-DIGEST`; the digest tells apart what would have one name.
+
+    Args:
+        model: The model: its weights enter the digest.
+        where: Its folder, whose name enters the path.
+        shards: The set; its name is data, and is quoted.
+        selection: What is tested.
+    """
+    rows = selection.rows.tolist()
+    tested = f"{model.digest} {shards.checksum} {selection.classes} {rows}"
+    digest = hashlib.sha256(tested.encode()).hexdigest()[:8]
+    data = urllib.parse.quote(shards.name, safe="+ ")
+    return Path("evaluations") / f"{Path(where).resolve().name}-on-{data}-{digest}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a test came to; `votes` as `stfer.evaluation.records.vote_metrics` gives them."""
+
+    predictions: list[Prediction]
+    votes: dict[str, dict[str, Any]]
+    seconds: float
+
+
+def evaluate_into(
+    model: TrainedModel,
+    shards: Shards,
+    selection: Selection,
+    folder: str | Path,
+    where: str | Path,
+    progress: Callable[[int], object] = lambda sequences: None,
+) -> tuple[Evaluation, list[Path]]:
+    """Test a model on the selected sequences and write `result.json` and `predictions.csv`.
+
+    Args:
+        model: A trained model.
+        shards: The set.
+        selection: As `select` returns it.
+        folder: For the result; must not be there.
+        where: The model's folder, for the record.
+        progress: Told after each sequence.
+
+    Raises:
+        FileExistsError: The folder is there.
+    """
+    check_new(folder)
+    began = time.monotonic()
+    predictions = predict_shards(model, shards, selection.rows, selection.classes, progress)
+    seconds = time.monotonic() - began
+    votes = vote_metrics(predictions, selection.classes)
+    result = {
+        "format": 1,
+        "architecture": model.architecture,
+        "model": str(where),
+        "model_digest": model.digest,
+        "data": {"name": shards.name, "checksum": shards.checksum},
+        "classes": list(selection.classes),
+        "sequences": len(predictions),
+        "notes": list(selection.notes),
+        "testing_seconds": round(seconds, 3),
+        "votes": votes,
+    }
+    with staged_folder(folder) as part:
+        write_json(part / "result.json", result)
+        table = prediction_table(predictions, selection.classes)
+        write_atomically(part / "predictions.csv", table)
+    paths = [Path(folder) / name for name in ("result.json", "predictions.csv")]
+    return Evaluation(predictions, votes, seconds), paths
+
+
 def predict_shards(
     model: TrainedModel,
     shards: Shards,
@@ -137,12 +281,7 @@ def predict_shards(
     columns = [model.classes.index(name) for name in classes]
     predictions = []
     for row in map(int, rows):
-        frames = shards.frames(row)
-        places = clips_lib.evaluation_clips(model.rule, len(frames), shards.ids[row])
-        used, inverse = np.unique(places, return_inverse=True)
-        items = model.network.encode([frames[place] for place in used])
-        clips = [[items[i] for i in clip] for clip in inverse.reshape(places.shape)]
-        probabilities = model.network.classify(clips)[:, columns].astype(np.float64)
+        probabilities = _of_clips(model, shards, row)[:, columns].astype(np.float64)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         label = shards.classes[shards.labels[row]]
         predictions.append(
@@ -152,6 +291,20 @@ def predict_shards(
         )
         progress(1)
     return predictions
+
+
+def _of_clips(model: TrainedModel, shards: Shards, row: int) -> np.ndarray:
+    """Class probabilities of a sequence's evaluation clips, float32 [clips, classes]."""
+    if list(model.inputs) != [FRAMES]:
+        rules = {name: entry.rule for name, entry in model.inputs.items()}
+        examples = evaluation_examples(shards, rules, row)
+        return model.network.of_batch({name: examples[name] for name in rules})
+    frames = shards.frames(row)
+    places = clips_lib.evaluation_clips(model.rule, len(frames), shards.ids[row])
+    used, inverse = np.unique(places, return_inverse=True)
+    items = model.network.encode([frames[place] for place in used])
+    clips = [[items[i] for i in clip] for clip in inverse.reshape(places.shape)]
+    return model.network.classify(clips)
 
 
 def training_record(shards: Shards, rows: Iterable[int]) -> dict[str, Any]:

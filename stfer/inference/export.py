@@ -1,6 +1,6 @@
 """A trained model without this package: StableHLO through `jax.export`, and the plain weights as NumPy.
 
-    model.stablehlo  the network, for any batch size, for CPU and CUDA: (weights, uint8 clips) -> probabilities
+    model.stablehlo  the network, for any batch size, for CPU and CUDA: (weights, *inputs) -> probabilities
     weights.npz      its weights by name; `numpy.load` reads them without pickle
     model.json       architecture, classes, clips, crop settings
     run.py           loads and runs the three with jax, numpy and flatbuffers (which `jax.export` reads with) alone
@@ -15,11 +15,12 @@ from typing import Any
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 
-from stfer.inference.folder import CARD
+from stfer.inference.folder import CARD, build_task
 from stfer.inference.model import TrainedModel
+from stfer.models.apply import apply, scaled
+from stfer.models.registry import FRAMES
 from stfer.storage.files import (
     staged_folder,
     write_atomically,
@@ -27,15 +28,15 @@ from stfer.storage.files import (
     write_json,
 )
 from stfer.training.config import PRECISIONS
-from stfer.training.step import scale_frames
 
 PLATFORMS = ("cpu", "cuda")
 PROGRAM, WEIGHTS, SCRIPT = "model.stablehlo", "weights.npz", "run.py"
 
-_RUN = '''"""Runs this exported model with jax, numpy and flatbuffers alone: python run.py clips.npy
+_RUN = '''"""Runs this exported model with jax, numpy and flatbuffers alone: python run.py {files}
 
-clips.npy holds uint8 [clips, {frames}, {size}, {size}, 3]: RGB faces, cut as "crop" in model.json says, with the
-frames that "clips" there names, counted back from the sequence's end. Without a file, one black clip is run.
+{contents}
+The frames are RGB faces, cut as "crop" in model.json says; which ones a clip holds, counted back from the sequence's
+end, is in "clips" and "inputs" there. Without files, one clip of zeros is run.
 """
 
 import json
@@ -52,8 +53,8 @@ exported = jax.export.deserialize(bytearray((here / "model.stablehlo").read_byte
 weights = dict(np.load(here / "weights.npz", allow_pickle=False))
 classify = jax.jit(exported.call)
 
-clips = np.load(sys.argv[1]) if len(sys.argv) > 1 else np.zeros((1, {frames}, {size}, {size}, 3), np.uint8)
-for row in np.asarray(classify(weights, clips)):
+arrays = [np.load(file) for file in sys.argv[1:]] or [np.zeros((1, *s), d) for s, d in {shapes}]
+for row in np.asarray(classify(weights, *arrays)):
     print(" ".join(f"{{name}}={{value:.6f}}" for name, value in zip(card["classes"], row)))
 '''
 
@@ -82,27 +83,26 @@ def nested_weights(flat: Mapping[str, Any]) -> dict[str, Any]:
 def exported_program(
     model: TrainedModel, platforms: tuple[str, ...] = PLATFORMS
 ) -> jax.export.Exported:
-    """The network as a function of its flat weights and uint8 clips [batch, time, size, size, 3].
+    """The network as a function of its flat weights and its inputs, such as uint8 clips [batch, time, size, size, 3].
 
     It returns float32 probabilities [batch, classes]; the batch size is symbolic.
     """
+    names, task = tuple(model.inputs), build_task(model.card)
 
-    def probabilities(weights, clips):
-        variables = nested_weights(weights)
-        logits, _ = model.module.apply(variables, scale_frames(clips), train=False)
-        return jax.nn.softmax(logits)
+    def probabilities(weights, *arrays):
+        batch = scaled(dict(zip(names, arrays, strict=True)))
+        outputs, _ = apply(model.module, names, nested_weights(weights), batch)
+        return task.probabilities(outputs)
 
     (batch,) = jax.export.symbolic_shape("batch")
-    shape = (batch, model.rule.frames, model.crop.size, model.crop.size, 3)
+    arrays = [jax.ShapeDtypeStruct((batch, *i.clip_shape), i.dtype) for i in model.inputs.values()]
     weights = {
         name: jax.ShapeDtypeStruct(array.shape, array.dtype)
         for name, array in flat_weights(model.variables).items()
     }
     # The precision of products is part of the program, so that a GPU computes what was trained.
     with jax.default_matmul_precision(PRECISIONS[model.card["precision"]]):
-        return jax.export.export(jax.jit(probabilities), platforms=platforms)(
-            weights, jax.ShapeDtypeStruct(shape, jnp.uint8)
-        )
+        return jax.export.export(jax.jit(probabilities), platforms=platforms)(weights, *arrays)
 
 
 def export_model(model: TrainedModel, folder: str | Path) -> tuple[Path, float]:
@@ -120,10 +120,23 @@ def export_model(model: TrainedModel, folder: str | Path) -> tuple[Path, float]:
         write_bytes_atomically(staging / PROGRAM, exported_program(model).serialize())
         np.savez(staging / WEIGHTS, **flat_weights(model.variables))
         write_json(staging / CARD, model.card)
-        script = _RUN.format(frames=model.rule.frames, size=model.crop.size)
-        write_atomically(staging / SCRIPT, script)
+        write_atomically(staging / SCRIPT, _script(model))
         difference = _compare(model, staging)
     return folder, difference
+
+
+def _script(model: TrainedModel) -> str:
+    lines = [
+        f"{_file(name)} holds {i.dtype} [clips, {', '.join(map(str, i.clip_shape))}]."
+        for name, i in model.inputs.items()
+    ]
+    shapes = [(i.clip_shape, i.dtype) for i in model.inputs.values()]
+    files = " ".join(map(_file, model.inputs))
+    return _RUN.format(files=files, contents="\n".join(lines), shapes=shapes)
+
+
+def _file(name: str) -> str:
+    return "clips.npy" if name == FRAMES else f"{name}.npy"
 
 
 def _compare(model: TrainedModel, folder: Path) -> float:
@@ -131,10 +144,13 @@ def _compare(model: TrainedModel, folder: Path) -> float:
     exported = jax.export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
     with np.load(folder / WEIGHTS, allow_pickle=False) as file:
         weights = dict(file)
-    shape = (3, model.rule.frames, model.crop.size, model.crop.size, 3)
-    clips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = np.asarray(jax.jit(exported.call)(weights, clips))
-    difference = float(np.abs(found - model.network.probabilities(clips)).max())
+    random = np.random.default_rng(0)
+    batch = {
+        name: random.integers(0, 256, (3, *i.clip_shape)).astype(i.dtype)
+        for name, i in model.inputs.items()
+    }
+    found = np.asarray(jax.jit(exported.call)(weights, *batch.values()))
+    difference = float(np.abs(found - model.network.of_batch(batch)).max())
     if not difference < 1e-4 and model.card["precision"] == "float32":
         raise ValueError(f"the exported program differs from the model by {difference:.1e}")
     return difference

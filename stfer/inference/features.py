@@ -16,8 +16,10 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from stfer.models.apply import apply, scale_frames, scaled
+from stfer.models.registry import FRAMES
 from stfer.training.config import PRECISIONS
-from stfer.training.step import scale_frames
+from stfer.training.task import Classification, Task
 
 LARGEST_BATCH = 32
 
@@ -29,20 +31,35 @@ class Network:
         module: As `stfer.models.create_model` returns it.
         variables: `{"params": ..., "batch_stats": ...}`.
         precision: A key of `PRECISIONS`.
+        inputs: Names of what the module is called with, in order.
+        task: Makes probabilities of its outputs.
     """
 
-    def __init__(self, module: nn.Module, variables: Mapping[str, Any], precision: str = "float32"):
+    def __init__(
+        self,
+        module: nn.Module,
+        variables: Mapping[str, Any],
+        precision: str = "float32",
+        inputs: Sequence[str] = (FRAMES,),
+        task: Task | None = None,
+    ):
         self._variables = jax.device_put(dict(variables))
         self._precision = PRECISIONS[precision]
+        self._task = task or Classification()
 
-        def probabilities(variables, clips):
-            return jax.nn.softmax(module.apply(variables, scale_frames(clips), train=False)[0])
+        def probabilities(variables, batch):
+            outputs, _ = apply(module, inputs, variables, scaled(batch))
+            return self._task.probabilities(outputs)
 
         self._whole = jax.jit(probabilities)
 
+    def of_batch(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Class probabilities of clips of all inputs, [n, time, ...] each: float32 [n, classes]."""
+        return self._batched(self._whole, dict(batch))
+
     def probabilities(self, clips: np.ndarray) -> np.ndarray:
         """Class probabilities of uint8 clips [n, time, height, width, channel]: float32 [n, classes]."""
-        return self._batched(self._whole, clips)
+        return self.of_batch({FRAMES: clips})
 
     def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What is kept of each uint8 frame [height, width, channel] until its clips are complete."""
@@ -52,30 +69,44 @@ class Network:
         """Class probabilities of clips of what `encode` returned: float32 [n, classes]."""
         return self.probabilities(np.stack([np.stack(clip) for clip in clips]))
 
-    def _batched(self, function: Callable, rows: np.ndarray) -> np.ndarray:
-        """Apply a compiled function in batches of a power of two, so that few programs serve any number."""
+    def _batched(self, function: Callable, rows: Any) -> np.ndarray:
+        """Apply a compiled function in batches of a power of two, so that few programs serve any number.
+
+        `rows` is an array, or a dict of arrays, with the same first axis.
+        """
         parts = []
-        for start in range(0, len(rows), LARGEST_BATCH):
-            part = rows[start : start + LARGEST_BATCH]
-            size = 1 << (len(part) - 1).bit_length()
-            padding = [(0, size - len(part))] + [(0, 0)] * (rows.ndim - 1)
+        for start in range(0, len(jax.tree.leaves(rows)[0]), LARGEST_BATCH):
+            part = jax.tree.map(lambda array, s=start: array[s : s + LARGEST_BATCH], rows)
+            count = len(jax.tree.leaves(part)[0])
+            size = 1 << (count - 1).bit_length()
+
+            def padded(array: np.ndarray, more: int = size - count) -> np.ndarray:
+                return np.pad(array, [(0, more)] + [(0, 0)] * (array.ndim - 1))
+
             with jax.default_matmul_precision(self._precision):
-                result = function(self._variables, np.pad(part, padding))
-            parts.append(np.asarray(result)[: len(part)])
+                result = function(self._variables, jax.tree.map(padded, part))
+            parts.append(np.asarray(result)[:count])
         return np.concatenate(parts)
 
 
 class TowerNetwork(Network):
     """A module whose frames meet only behind a shared tower: features once a frame."""
 
-    def __init__(self, module: nn.Module, variables: Mapping[str, Any], precision: str = "float32"):
-        super().__init__(module, variables, precision)
+    def __init__(
+        self,
+        module: nn.Module,
+        variables: Mapping[str, Any],
+        precision: str = "float32",
+        inputs: Sequence[str] = (FRAMES,),
+        task: Task | None = None,
+    ):
+        super().__init__(module, variables, precision, inputs, task)
 
         def features(variables, frames):
             return module.apply(variables, scale_frames(frames)[:, None], method="encode")[0][:, 0]
 
         def probabilities(variables, features):
-            return jax.nn.softmax(module.apply(variables, features, method="join")[0])
+            return self._task.probabilities(module.apply(variables, features, method="join")[0])
 
         self._features = jax.jit(features)
         self._behind = jax.jit(probabilities)
@@ -87,10 +118,16 @@ class TowerNetwork(Network):
         return self._batched(self._behind, np.stack([np.stack(clip) for clip in clips]))
 
 
-def network(module: nn.Module, variables: Mapping[str, Any], precision: str = "float32") -> Network:
-    """The cheapest way to run a module over sliding clips."""
-    kind = TowerNetwork if has_towers(type(module)) else Network
-    return kind(module, variables, precision)
+def network(
+    module: nn.Module,
+    variables: Mapping[str, Any],
+    precision: str = "float32",
+    inputs: Sequence[str] = (FRAMES,),
+    task: Task | None = None,
+) -> Network:
+    """The cheapest way to run a module over sliding clips; see `Network`."""
+    towers = tuple(inputs) == (FRAMES,) and has_towers(type(module))
+    return (TowerNetwork if towers else Network)(module, variables, precision, inputs, task)
 
 
 def has_towers(module: type[nn.Module]) -> bool:

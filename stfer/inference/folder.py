@@ -1,6 +1,6 @@
 """The model folder: everything that using a trained model needs, in one place that says how it was made.
 
-    model.json     format, architecture, classes, clips, crop, training, data, metrics, versions
+    model.json     format, architecture, inputs, task, classes, clips, crop, training, data, metrics, versions
     weights/       parameters and batch statistics (`stfer.storage.weights`), tied to model.json
     history.csv, predictions.csv    of the training, where it was `experiments.train`
 
@@ -8,8 +8,10 @@ The folder is written under another name and renamed, so a half-written one is n
 it is executed: an architecture from outside the package must have been registered by the reader's own code.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,14 @@ from flax import linen as nn
 from stfer import models
 from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings
+from stfer.data.shards.streams import check_frame_rate
+from stfer.models.apply import scaled
+from stfer.models.registry import FRAMES
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
 from stfer.storage.identity import differences
 from stfer.storage.weights import load_weights, save_weights
-from stfer.training.config import PRECISIONS
+from stfer.training.config import PRECISIONS, TrainConfig
+from stfer.training.task import Task, make_task
 
 FORMAT = 1
 CARD = "model.json"
@@ -38,15 +44,37 @@ _FIELDS = {
     "precision": str,
 }
 # What the weights are tied to: changing any of these by hand makes another model.
-_IDENTITY = ("architecture", "fields", "classes", "clips", "crop")
+_IDENTITY = ("architecture", "fields", "classes", "clips", "crop", "inputs", "task")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One of the arrays that a model is called with.
+
+    Attributes:
+        rule: Which frames of a sequence it holds.
+        shape: Of one frame's value: (size, size, 3) for `frames`, (points, 2) for landmarks.
+        dtype: Its type in a set of shards.
+    """
+
+    rule: ClipRule
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """Of one clip: (time, *shape)."""
+        return (self.rule.frames, *self.shape)
 
 
 def describe(
     architecture: str,
     classes: tuple[str, ...],
-    rule: ClipRule,
+    inputs: ClipRule | Mapping[str, Input],
     crop: Mapping[str, Any],
     *,
+    frame_rate: float | None = None,
+    task: str = "",
     precision: str = "float32",
     fields: Mapping[str, Any] | None = None,
     modules: tuple[str, ...] = (),
@@ -57,24 +85,38 @@ def describe(
     Args:
         architecture: A registered name.
         classes: Class names in the order of the logits.
-        rule: The frames that a clip takes.
+        inputs: What the model is called with, in order; a rule alone is that of `frames`.
         crop: `CropSettings.to_dict()` of the training set.
+        frame_rate: Frames a second of the training set, where it is known: clips are then taken by time.
+        task: What it was trained for; empty for the architecture's own.
         precision: Of the computation, see `TrainConfig`.
         fields: Fields of the module that differ from its defaults, JSON-serialisable.
         modules: Python modules that register the architecture; told to a reader who lacks it.
         **more: Whatever else should be known: training, data, metrics, versions.
     """
+    if isinstance(inputs, ClipRule):
+        inputs = {FRAMES: _frames(inputs, crop)}
+    first = next(iter(inputs.values()))
+    named = {name: dataclasses.asdict(entry) for name, entry in inputs.items()}
     return {
         "format": FORMAT,
         "architecture": architecture,
         "fields": dict(fields or {}),
         "modules": list(modules),
         "classes": list(classes),
-        "clips": {"offsets": list(rule.offsets), "slide": rule.slide},
+        "clips": {"offsets": list(first.rule.offsets), "slide": first.rule.slide},
         "crop": dict(crop),
+        "frame_rate": frame_rate,
         "precision": precision,
+        **({"inputs": named} if list(inputs) != [FRAMES] else {}),
+        **({"task": task} if task else {}),
         **more,
     }
+
+
+def _frames(rule: ClipRule, crop: Mapping[str, Any]) -> Input:
+    size = CropSettings.from_dict(dict(crop)).size
+    return Input(rule, (size, size, 3), "uint8")
 
 
 def save_folder(
@@ -97,7 +139,7 @@ def save_folder(
     """
     folder = Path(os.path.abspath(folder))
     with staged_folder(folder) as staging:
-        identity = {key: card[key] for key in _IDENTITY}
+        identity = {key: card[key] for key in _IDENTITY if key in card}
         save_weights(staging / WEIGHTS, variables, identity)
         for name, text in (files or {}).items():
             write_atomically(staging / name, text)
@@ -131,7 +173,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], nn.Module, dict[str
     variables, identity = load_weights(folder / WEIGHTS)
     module = build_module(card)
     _check_shapes(folder, card, module, variables)
-    altered = differences(identity, {key: card[key] for key in _IDENTITY})
+    altered = differences(identity, {key: card[key] for key in _IDENTITY if key in card})
     if altered:
         raise ValueError(
             f"{folder / CARD} does not belong to its weights: {'; '.join(altered)} "
@@ -167,37 +209,64 @@ def read_card(folder: Path) -> dict[str, Any]:
     if card["precision"] not in PRECISIONS:
         raise ValueError(f"{file}: 'precision' must be one of {', '.join(PRECISIONS)}")
     try:
-        clip_rule(card)
+        check_frame_rate(card.get("frame_rate"))
         CropSettings.from_dict(card["crop"])
+        inputs(card)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     return card
 
 
-def clip_rule(card: Mapping[str, Any]) -> ClipRule:
-    """The clip rule of a card."""
-    clips = card["clips"]
+def inputs(card: Mapping[str, Any]) -> dict[str, Input]:
+    """What a card's model is called with, in order."""
+    if "inputs" not in card:
+        return {FRAMES: _frames(_rule(card["clips"]), card["crop"])}
+    return {
+        name: Input(_rule(entry["rule"]), tuple(entry["shape"]), str(entry["dtype"]))
+        for name, entry in card["inputs"].items()
+    }
+
+
+def _rule(clips: Mapping[str, Any]) -> ClipRule:
     return ClipRule(tuple(int(offset) for offset in clips["offsets"]), bool(clips["slide"]))
+
+
+def build_task(card: Mapping[str, Any]) -> Task:
+    """The task of a card, with the settings of its training.
+
+    Raises:
+        ValueError: It is not registered here.
+    """
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    trained = card.get("training", {}).get("settings", {})
+    settings = {name: value for name, value in trained.items() if name in known}
+    config = TrainConfig(**(settings | {"architecture": card["architecture"]}))
+    own = models.registration(card["architecture"]).task
+    return make_task(card.get("task") or own, config)
 
 
 def build_module(card: Mapping[str, Any]) -> nn.Module:
     """The untrained module of a card."""
     dtype = jnp.bfloat16 if card["precision"] == "bfloat16" else jnp.float32
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["fields"].items()}
+    fields = models.parse_fields(card["architecture"], card["fields"])
     return models.create_model(card["architecture"], len(card["classes"]), dtype, **fields)
 
 
 def _check_shapes(
     folder: Path, card: Mapping[str, Any], module: nn.Module, variables: Mapping[str, Any]
 ) -> None:
-    size, classes = int(card["crop"]["size"]), len(card["classes"])
-    frames = clip_rule(card).frames
-    if frames != module.frames:
+    classes, taken = len(card["classes"]), inputs(card)
+    if FRAMES in taken and taken[FRAMES].rule.frames != module.frames:
         raise ValueError(
-            f"{folder / CARD}: its clips have {frames} frames, and {card['architecture']} takes {module.frames}"
+            f"{folder / CARD}: its clips have {taken[FRAMES].rule.frames} frames, and {card['architecture']} "
+            f"takes {module.frames}"
         )
-    clip = jax.ShapeDtypeStruct((1, frames, size, size, 3), jnp.float32)
-    wanted = _shapes({"batch_stats": {}} | jax.eval_shape(module.init, jax.random.key(0), clip))
+    clips = {n: jax.ShapeDtypeStruct((1, *i.clip_shape), i.dtype) for n, i in taken.items()}
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
+    made = jax.eval_shape(
+        lambda clips: module.init(keys, *(scaled(clips)[n] for n in taken)), clips
+    )
+    wanted = _shapes({"batch_stats": {}} | made)
     found = _shapes(variables)
     if found == wanted:
         return

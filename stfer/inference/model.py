@@ -9,12 +9,16 @@ training, the clips are those of the paper's section VI-B, and both votes come b
 """
 
 import functools
+import hashlib
+import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 
@@ -24,6 +28,8 @@ from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
+from stfer.inference.windows import History, window
+from stfer.models.registry import FRAMES
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,37 @@ class TrainedModel:
         return tuple(self.card["classes"])
 
     @functools.cached_property
+    def inputs(self) -> dict[str, folders.Input]:
+        """What the module is called with, in order."""
+        return folders.inputs(self.card)
+
+    @property
     def rule(self) -> ClipRule:
         """Which frames a clip takes."""
-        return folders.clip_rule(self.card)
+        return next(iter(self.inputs.values())).rule
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second of the training, where it is known: clips are then taken by time."""
+        return self.card.get("frame_rate")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the card and the weights: it tells models apart, wherever they lie."""
+        found = hashlib.sha256(json.dumps(self.card, sort_keys=True, default=str).encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(dict(self.variables)):
+            found.update(jax.tree_util.keystr(path).encode())
+            found.update(np.ascontiguousarray(leaf).tobytes())
+        return found.hexdigest()
+
+    def check_frames_alone(self) -> None:
+        """Raise ValueError where frames are not all that the model takes."""
+        others = [name for name in self.inputs if name != FRAMES]
+        if others or FRAMES not in self.inputs:
+            raise ValueError(
+                f"{self.architecture} takes {' and '.join(self.inputs)}, of which pictures alone hold the frames: "
+                "test it on a set that has them (experiments.evaluate)"
+            )
 
     @functools.cached_property
     def crop(self) -> CropSettings:
@@ -98,7 +132,9 @@ class TrainedModel:
     @functools.cached_property
     def network(self) -> Network:
         """The compiled network."""
-        return network(self.module, self.variables, self.card["precision"])
+        task = folders.build_task(self.card)
+        precision = self.card["precision"]
+        return network(self.module, self.variables, precision, tuple(self.inputs), task)
 
     def predict_clips(self, clips: np.ndarray) -> np.ndarray:
         """Class probabilities of clips of faces, in the order of `classes`.
@@ -112,6 +148,7 @@ class TrainedModel:
         Raises:
             ValueError: Another shape or type.
         """
+        self.check_frames_alone()
         clips = np.asarray(clips)
         wanted = (self.rule.frames, self.crop.size, self.crop.size, 3)
         if clips.dtype != np.uint8 or clips.shape[1:] != wanted or not len(clips):
@@ -122,7 +159,10 @@ class TrainedModel:
         return self.network.probabilities(clips)
 
     def predict(
-        self, frames: np.ndarray | Sequence[np.ndarray], find_faces: bool = True
+        self,
+        frames: np.ndarray | Sequence[np.ndarray],
+        find_faces: bool = True,
+        seconds: Sequence[float] | None = None,
     ) -> SequencePrediction:
         """Classify one sequence of one person.
 
@@ -133,13 +173,16 @@ class TrainedModel:
             frames: uint8 [frames, height, width, 3] RGB (or [frames, height, width] grey), neutral to
                 apex as the model was trained.
             find_faces: False where every frame is a face of the model's crop size already.
+            seconds: [frames], when each was, ascending: where the frame rate of the training is known, clips are
+                taken by time. None counts frames.
 
         Raises:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
+        self.check_frames_alone()
         frames = _checked(frames)
         name = f"the input to {self.architecture}"
-        places = clips_lib.evaluation_clips(self.rule, len(frames), name)
+        places = self._places(len(frames), seconds, name)
         faces: tuple[Face | None, ...] = ()
         crops: Mapping[int, np.ndarray] = dict(enumerate(frames))
         if find_faces:
@@ -155,18 +198,34 @@ class TrainedModel:
             places = places[kept]
             crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
         probabilities = self._classify(places, crops)
-        winners, shares = voting.vote(probabilities), voting.shares(probabilities)
+        tally = voting.count(probabilities)
         return SequencePrediction(
             self.classes,
-            {vote: self.classes[winner] for vote, winner in winners.items()},
+            {vote: self.classes[winner] for vote, winner in tally.winners().items()},
             {
                 vote: dict(zip(self.classes, map(float, share), strict=True))
-                for vote, share in shares.items()
+                for vote, share in tally.shares().items()
             },
             places,
             probabilities,
             faces,
         )
+
+    def _places(self, frames: int, seconds: Sequence[float] | None, name: str) -> np.ndarray:
+        """The frames of each evaluation clip, int64 [clips, time], by time where it is known."""
+        if seconds is None or self.frame_rate is None:
+            return clips_lib.evaluation_clips(self.rule, frames, name)
+        if len(seconds) != frames or any(b < a for a, b in itertools.pairwise(seconds)):
+            raise ValueError(f"seconds must ascend, one for each of the {frames} frames")
+        history: History[int] = History(window(self.rule, rate=self.frame_rate))
+        found = (history.add(number, number, when)[1] for number, when in enumerate(seconds))
+        clips = [[number for number, _ in clip] for clip in found if clip]
+        if not clips:
+            needed = (self.rule.shortest - 1) / self.frame_rate
+            raise ValueError(
+                f"{name} takes {seconds[-1] - seconds[0] if frames else 0:.3g} s, and a clip needs {needed:.3g} s"
+            )
+        return np.array(clips if self.rule.slide else clips[-1:])
 
     def _follow(self, frames: Sequence[np.ndarray], places: np.ndarray) -> tuple[Face | None, ...]:
         """The face of each frame whose track is in most of the clips [clips, time]."""
@@ -208,6 +267,13 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
 
 
 def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    if isinstance(frames, np.ndarray) and (
+        frames.ndim == 2 or (frames.ndim == 3 and frames.shape[2] == 3)
+    ):
+        raise ValueError(
+            f"frames must be uint8 [frames, height, width, 3], and {list(frames.shape)} is one frame: "
+            "give frames[None] to a model of single frames, or more frames"
+        )
     found = [np.asarray(frame) for frame in frames]
     for frame in found:
         if frame.dtype != np.uint8 or not (

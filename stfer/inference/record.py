@@ -8,24 +8,29 @@ Rows are written as they come, so a video of any length needs no more memory tha
 Every frame has at least one row in frames.csv, with or without a face.
 """
 
-import csv
+import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from stfer.inference.stream import FaceResult, FrameResult, Summaries
+from stfer.storage.tables import csv_rows
 
 FRAMES, CLIPS, JSON = "frames.csv", "clips.csv", "predictions.json"
 _FRAME_COLUMNS = ("frame", "seconds", "track", "status", "x", "y", "width", "height", "label")
 _CLIP_COLUMNS = ("track", "first_frame", "last_frame", "frames", "label")
-_WHOLE = ("frame", "track", "first_frame", "last_frame")
+_PLACES = {"seconds": 3, "x": 1, "y": 1, "width": 1, "height": 1}  # decimal places
+_PROBABILITY_PLACES = 6
+Row = Mapping[str, Any]
 
 
 class Tables:
-    """Writes the two tables into a folder, frame by frame.
+    """Writes the tables into a folder, frame by frame; use it as a context.
 
     Args:
         folder: Is there already.
@@ -34,68 +39,120 @@ class Tables:
 
     def __init__(self, folder: str | Path, classes: Sequence[str]):
         self._folder, self._classes = Path(folder), tuple(classes)
-        self._files: list[TextIO] = []
-        self._frames = self._open(FRAMES, _FRAME_COLUMNS)
-        self._clips = self._open(CLIPS, _CLIP_COLUMNS)
+        self._open = contextlib.ExitStack()
+        self._frames = self._table(FRAMES, _FRAME_COLUMNS)
+        self._clips = self._table(CLIPS, _CLIP_COLUMNS)
 
-    def _open(self, name: str, columns: Sequence[str]):
-        stream = open(self._folder / name, "w", encoding="utf-8", newline="")  # noqa: SIM115
-        self._files.append(stream)
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*columns, *self._classes))
-        return writer
+    def _table(self, name: str, columns: Sequence[str]) -> "_Table":
+        path = self._folder / name
+        stream = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        rows = tempfile.TemporaryFile("w+", encoding="utf-8", dir=self._folder)  # noqa: SIM115
+        for file in (stream, rows):
+            self._open.enter_context(file)
+        return _Table(stream, rows, columns, self._classes)
 
     def __enter__(self) -> "Tables":
         return self
 
     def __exit__(self, *exception) -> None:
-        for stream in self._files:
-            stream.close()
+        self._open.close()
 
     def add(self, result: FrameResult) -> None:
         """Write one frame's rows."""
-        number, seconds = result.frame.number, f"{result.frame.seconds:.3f}"
-        nothing = [""] * len(self._classes)
+        place = {"frame": result.frame.number, "seconds": result.frame.seconds}
         if not result.faces:
-            row = ["", result.frame.problem or result.status, "", "", "", "", ""]
-            self._frames.writerow((number, seconds, *row, *nothing))
+            self._frames.add(place | {"status": result.frame.problem or result.status})
         for found in result.faces:
-            box = ["", "", "", ""]
-            if found.face is not None:
-                box = [f"{value:.1f}" for value in found.face[:4]]
-            values = nothing
-            label = ""
-            if found.probabilities is not None:
-                values = [f"{value:.6f}" for value in found.probabilities]
-                label = self._classes[int(np.argmax(found.probabilities))]
-                self._write_clip(found, label, values)
-            row = [found.track, found.status, *box, label]
-            self._frames.writerow((number, seconds, *row, *values))
+            said = self._said(found)
+            box = dict(zip(("x", "y", "width", "height"), found.face or (), strict=False))
+            self._frames.add(place | {"track": found.track, "status": found.status} | box | said)
+            if said:
+                frames = found.clip_frames
+                ends = {"first_frame": frames[0], "last_frame": frames[-1], "frames": list(frames)}
+                self._clips.add({"track": found.track} | ends | said)
 
-    def _write_clip(self, found: FaceResult, label: str, values: Sequence[str]) -> None:
-        frames = found.clip_frames
-        listed = " ".join(map(str, frames))
-        self._clips.writerow((found.track, frames[0], frames[-1], listed, label, *values))
+    def _said(self, found: FaceResult) -> dict[str, Any]:
+        if found.probabilities is None:
+            return {}
+        label = self._classes[int(np.argmax(found.probabilities))]
+        return {"label": label, "probabilities": named(self._classes, found.probabilities)}
+
+    def write_json(self, about: Row, tracks: Sequence[Row]) -> Path:
+        """Write `predictions.json` of what has been added.
+
+        Args:
+            about: Model, input and settings.
+            tracks: As `summary` returns them.
+        """
+        path = self._folder / JSON
+        head = {**about, "classes": list(self._classes), "tracks": tracks}
+        with open(path, "w", encoding="utf-8") as out:
+            text = json.dumps(head, ensure_ascii=False, indent=1)
+            out.write(text.rstrip().removesuffix("}").rstrip())
+            for name, table in (("frames", self._frames), ("clips", self._clips)):
+                out.write(f',\n "{name}": [')
+                table.copy_rows(out)
+                out.write("\n ]")
+            out.write("\n}\n")
+        return path
+
+
+class _Table:
+    """One table, as CSV and as the rows of a JSON list."""
+
+    def __init__(
+        self, stream: TextIO, rows: TextIO, columns: Sequence[str], classes: Sequence[str]
+    ):
+        self._columns, self._classes, self._rows = columns, classes, rows
+        self._write = csv_rows(stream, (*columns, *classes))
+        self._separator = "\n  "
+
+    def add(self, row: Row) -> None:
+        """Write a row; what it lacks is empty in the table and null in JSON."""
+        said = row.get("probabilities")
+        values = [f"{said[c]:.{_PROBABILITY_PLACES}f}" if said else "" for c in self._classes]
+        self._write([*(_cell(name, row.get(name)) for name in self._columns), *values])
+        plain = {name: _rounded(name, row.get(name)) for name in self._columns}
+        text = json.dumps(plain | {"probabilities": said}, ensure_ascii=False)
+        self._rows.write(self._separator + text)
+        self._separator = ",\n  "
+
+    def copy_rows(self, out: TextIO) -> None:
+        """Append the rows' JSON to a file."""
+        self._rows.seek(0)
+        shutil.copyfileobj(self._rows, out)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name == "frames":
+        return " ".join(map(str, value))
+    return f"{value:.{_PLACES[name]}f}" if name in _PLACES else str(value)
+
+
+def _rounded(name: str, value: Any) -> Any:
+    return round(float(value), _PLACES[name]) if name in _PLACES and value is not None else value
 
 
 def summary(summaries: Summaries, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The result of each track over all its clips: both votes, the last clip, in JSON's types."""
     tracks = []
     for track in summaries.tracks.values():
-        winners, shares = track.winners(), track.shares()
         entry: dict[str, Any] = {
             "track": track.track,
             "first_frame": track.first,
             "last_frame": track.last,
             "frames": track.frames,
-            "clips": track.clips,
+            "clips": track.tally.clips,
             "votes": None,
             "last_clip": None,
         }
-        if winners is not None:
+        if track.final is not None:
+            shares = track.tally.shares()
             entry["votes"] = {
                 vote: {"label": classes[winner], "shares": named(classes, shares[vote])}
-                for vote, winner in winners.items()
+                for vote, winner in track.tally.winners().items()
             }
             label = classes[int(np.argmax(track.final))]
             entry["last_clip"] = {"label": label, "probabilities": named(classes, track.final)}
@@ -103,65 +160,9 @@ def summary(summaries: Summaries, classes: Sequence[str]) -> list[dict[str, Any]
     return tracks
 
 
-def named(classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+def named(classes: Sequence[str], values: Iterable[float]) -> dict[str, float]:
     """Numbers by class name, rounded to six places as in the tables."""
-    return {name: round(float(value), 6) for name, value in zip(classes, values, strict=True)}
-
-
-def write_json(
-    folder: str | Path,
-    classes: Sequence[str],
-    about: Mapping[str, Any],
-    tracks: Sequence[Mapping[str, Any]],
-) -> Path:
-    """Write `predictions.json` from the tables, row by row.
-
-    Args:
-        folder: Where `Tables` wrote.
-        classes: Class names.
-        about: Model, input and settings.
-        tracks: As `summary` returns them.
-    """
-    folder = Path(folder)
-    path = folder / JSON
-    with open(path, "w", encoding="utf-8") as out:
-        head = json.dumps(
-            {**about, "classes": list(classes), "tracks": tracks}, ensure_ascii=False, indent=1
-        )
-        out.write(head.rstrip().removesuffix("}").rstrip())
-        for name, file in (("frames", FRAMES), ("clips", CLIPS)):
-            out.write(f',\n "{name}": [')
-            separator = "\n  "
-            for row in _rows(folder / file, classes):
-                out.write(separator + json.dumps(row, ensure_ascii=False))
-                separator = ",\n  "
-            out.write("\n ]")
-        out.write("\n}\n")
-    return path
-
-
-def _rows(file: Path, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
-    with open(file, encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream)
-        columns = next(reader)[: -len(classes)]
-        for cells in reader:
-            row: dict[str, Any] = {}
-            for column, cell in zip(columns, cells, strict=False):
-                row[column] = _value(column, cell)
-            values = cells[len(columns) :]
-            row["probabilities"] = (
-                {name: float(v) for name, v in zip(classes, values, strict=True)}
-                if values[0]
-                else None
-            )
-            yield row
-
-
-def _value(column: str, cell: str) -> Any:
-    if column == "frames":
-        return [int(number) for number in cell.split()]
-    if column in ("status", "label"):
-        return cell or None
-    if not cell:
-        return None
-    return int(cell) if column in _WHOLE else float(cell)
+    return {
+        name: round(float(value), _PROBABILITY_PLACES)
+        for name, value in zip(classes, values, strict=True)
+    }

@@ -8,12 +8,12 @@ many frames as a clip reaches back.
 import concurrent.futures
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from stfer.data.faces import Face, FaceFollower, crop_face
-from stfer.evaluation.voting import VOTES
+from stfer.evaluation.voting import Tally
 from stfer.inference.model import TrainedModel
 from stfer.inference.sources import Frame
 from stfer.inference.windows import CLASSIFIED, GAP, History, Window
@@ -21,6 +21,7 @@ from stfer.inference.windows import CLASSIFIED, GAP, History, Window
 NO_FACE = "no face"
 UNREADABLE = "unreadable"
 CHUNK = 16
+LIVE_CHUNK = 4  # of a camera, which should answer soon
 
 
 @dataclass(frozen=True)
@@ -58,35 +59,17 @@ class TrackSummary:
     Attributes:
         track: Its number.
         first, last: Its first and last frame with the face.
+        tally: Both votes over its clips.
         frames: Frames with the face.
-        clips: Clips classified.
-        summed: float64 [classes], sum of their probabilities.
-        votes: int64 [classes], how many clips have each class as the most probable.
-        final: float32 [classes], the last clip's probabilities.
+        final: float32 [classes], the last clip's probabilities; None without a clip.
     """
 
     track: int
     first: int
     last: int
+    tally: Tally
     frames: int = 0
-    clips: int = 0
-    summed: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    votes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     final: np.ndarray | None = None
-
-    def winners(self) -> dict[str, int] | None:
-        """Both votes over all clips, as `stfer.evaluation.voting.vote` decides them; None without a clip."""
-        if not self.clips:
-            return None
-        tied = self.votes == self.votes.max()
-        winners = int(np.argmax(self.summed)), int(np.argmax(np.where(tied, self.summed, -np.inf)))
-        return dict(zip(VOTES, winners, strict=True))
-
-    def shares(self) -> dict[str, np.ndarray] | None:
-        """What each vote is decided on, as `stfer.evaluation.voting.shares`."""
-        if not self.clips:
-            return None
-        return dict(zip(VOTES, (self.summed / self.clips, self.votes / self.clips), strict=True))
 
 
 class Summaries:
@@ -103,15 +86,13 @@ class Summaries:
             if face.face is None:
                 continue
             if face.track not in self.tracks:
-                empty = np.zeros(self._classes), np.zeros(self._classes, np.int64)
-                self.tracks[face.track] = TrackSummary(face.track, number, number, 0, 0, *empty)
+                tally = Tally(self._classes)
+                self.tracks[face.track] = TrackSummary(face.track, number, number, tally)
             summary = self.tracks[face.track]
             summary.last = number
             summary.frames += 1
             if face.probabilities is not None:
-                summary.clips += 1
-                summary.summed += face.probabilities
-                summary.votes[int(np.argmax(face.probabilities))] += 1
+                summary.tally.add(face.probabilities[None])
                 summary.final = face.probabilities
 
 
@@ -140,6 +121,7 @@ def predict_stream(
         chunk: Frames worked on at once: more are faster, fewer answer sooner.
         follower: Who follows the faces; by default with the model's crop settings.
     """
+    model.check_frames_alone()
     follower = follower or FaceFollower(model.crop)
     histories: dict[int, History] = {}
     with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
@@ -181,11 +163,11 @@ def _classify(
         # An unreadable frame is a gap in every track; nothing was sought in it.
         absent = [] if each.frame.pixels is not None else [t for t in histories if t not in shown]
         for track in absent:
-            histories[track].add(each.frame.number, None)
+            histories[track].add(each.frame.number, None, each.frame.seconds)
         for (track, face), crop in zip(each.faces, each.crops, strict=True):
             item = None if crop is None else next(encoded)
             history = histories.setdefault(track, History(window))
-            status, places = history.add(each.frame.number, item)
+            status, places = history.add(each.frame.number, item, each.frame.seconds)
             if face is None:
                 status = NO_FACE
             elif places:

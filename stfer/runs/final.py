@@ -16,7 +16,7 @@ from stfer.evaluation.records import Prediction, history_columns, prediction_tab
 from stfer.evaluation.run_folder import RunFolder
 from stfer.inference import TrainedModel, describe
 from stfer.inference.evaluation import predict_shards, training_record
-from stfer.models.registry import FRAMES
+from stfer.inference.folder import Input
 from stfer.runs import folds
 from stfer.runs.folds import Engines, OnEpoch
 from stfer.runs.local import Launch
@@ -130,15 +130,17 @@ class FinalTraining:
         """The trained model; its card is without metrics."""
         record, fold = self.plan.record(), self.fold
         learner = self.plan.learner(self.plan.stages[-1])
-        config = self.plan.last_config
+        config, rules = self.plan.last_config, stream_rules(learner)
         card = describe(
             config.architecture,
             self.shards.classes,
-            stream_rules(learner)[FRAMES],
+            {name: Input(rules[name], *_kind(self.shards, name)) for name in learner.inputs},
             self.shards.crop | {"size": self.shards.size},
+            task=config.task,
             precision=config.precision,
             fields=config.model,
             modules=self.plan.modules,
+            frame_rate=self.shards.frame_rate,
             training={
                 "settings": self.config.to_dict(),
                 "sequences": len(fold.train),
@@ -190,6 +192,11 @@ class FinalTraining:
             files["predictions.csv"] = prediction_table(predictions, self.shards.classes)
         whole = TrainedModel(dict(model.card) | {"metrics": metrics}, model.module, model.variables)
         return whole.save(self.out, files), whole
+
+
+def _kind(shards: Shards, stream: str) -> tuple[tuple[int, ...], str]:
+    dtype, shape = shards.streams[stream]
+    return tuple(shape), np.dtype(dtype).name
 
 
 def _sets(shards: Shards) -> list[dict[str, str]]:

@@ -120,7 +120,9 @@ def test_evaluate_matches_classes_and_leaves_the_known_people_out(trained):
     assert (
         "the data have contempt, which the model does not know: 2 sequences left out" in done.stdout
     )
-    result = json.loads((folder / "evaluations" / "tiny-on-other" / "result.json").read_text())
+    (where,) = (folder / "evaluations").iterdir()
+    assert where.name.startswith("tiny-on-other-")
+    result = json.loads((where / "result.json").read_text())
     assert result["sequences"] == 4
     assert np.array(result["votes"]["summed"]["confusion_matrix"]).shape == (6, 6)
     shared = run(folder, "evaluate", *flags, "--data=other", "--classes=shared", "--out=shared")
@@ -129,6 +131,13 @@ def test_evaluate_matches_classes_and_leaves_the_known_people_out(trained):
         "anger",
         "surprise",
     ]
+
+    before = (folder / "shared" / "result.json").read_bytes()
+    for again in ((), ("--out=shared",)):
+        refused = run(folder, "evaluate", *flags, "--data=other", *again)
+        assert refused.returncode == 2
+        assert "exists already: name a new folder" in refused.stderr
+    assert (folder / "shared" / "result.json").read_bytes() == before
 
     own = run(folder, "evaluate", *flags, "--data=set", "--out=own")
     assert own.returncode == 0, own.stderr

@@ -1,6 +1,8 @@
 """A model on shards: classes matched by name, people of the training known, votes as by hand."""
 
+import csv
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,11 +10,14 @@ from trained_models import SIZE, noise
 
 from stfer.data.shards import load_data, write_shards
 from stfer.inference.evaluation import (
+    default_folder,
     differing_crops,
+    evaluate_into,
     match_classes,
     persons,
     predict_shards,
     seen_in_training,
+    select,
     training_record,
 )
 
@@ -89,3 +94,63 @@ def test_faces_cut_otherwise_are_told(tiny, tmp_path):
     small = load_data(str(shards_of(tmp_path / "c", ["S1"], size=64)))
     with pytest.raises(ValueError, match="64 pixels, and the model was trained on 128"):
         differing_crops(model, small)
+
+
+def trained_on(model, *subjects):
+    card = dict(model.card) | {"training": {"subjects": {"set": list(subjects)}}}
+    return dataclasses.replace(model, card=card)
+
+
+def test_what_is_tested(tiny, tmp_path):
+    model = trained_on(tiny("single_frame", detector="none"), "S1")
+    labels = ("anger", "contempt", "surprise")
+    set_ = load_data(
+        str(shards_of(tmp_path / "set", ["S1", "S2"], labels, classes=labels, name="set", population="set"))
+    )  # fmt: skip
+    chosen = select(model, set_)
+    assert chosen.rows.tolist() == [3, 5]  # S2's anger and surprise
+    assert chosen.classes == model.classes
+    assert [note.split(":")[0] for note in chosen.notes[1:]] == ["2 sequences left out"]
+    assert "contempt" in chosen.notes[0]
+    everybody = select(model, set_, people="all", classes="shared")
+    assert everybody.rows.tolist() == [0, 2, 3, 5]
+    assert everybody.classes == ("anger", "surprise")
+    assert everybody.notes[1].startswith("2 of 4 sequences show people of the training")
+    with pytest.raises(ValueError, match="every person in set was in this model's training"):
+        select(trained_on(model, "S1", "S2"), set_)
+
+
+def test_results_are_whole_and_never_overwritten(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = tiny("single_frame", detector="none")
+    set_ = load_data(str(shards_of(tmp_path / "set", ["S1", "S2"], name="a set")))
+    chosen = select(model, set_)
+    folder = default_folder(model, tmp_path / "models" / "mine", set_, chosen)
+    found, paths = evaluate_into(model, set_, chosen, folder, "models/mine")
+    assert [path.name for path in paths] == ["result.json", "predictions.csv"]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["sequences"] == 4
+    assert result["votes"] == found.votes
+    with open(folder / "predictions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["sequence"] for row in rows} == set(set_.ids)
+    with pytest.raises(FileExistsError, match="exists already"):
+        evaluate_into(model, set_, chosen, folder, "models/mine")
+
+
+def test_models_of_one_name_do_not_share_a_folder(tiny, tmp_path):
+    model = tiny("single_frame", detector="none")
+    pair = ("anger", "surprise")
+    set_ = load_data(str(shards_of(tmp_path / "set", ["S1", "S2"], name="a/set", classes=pair)))
+    other = load_data(str(shards_of(tmp_path / "other", ["S1", "S3"], name="a/set")))
+    namesake = tiny("single_frame", detector="none", seed=2)
+    places = {
+        default_folder(model, "x/mine", set_, select(model, set_)),
+        default_folder(namesake, "y/mine", set_, select(namesake, set_)),
+        default_folder(model, "x/mine", other, select(model, other)),
+        default_folder(model, "x/mine", set_, select(model, set_, classes="shared")),
+    }
+    assert len(places) == 4
+    assert all(str(place).startswith("evaluations/mine-on-a%2Fset-") for place in places)
+    again = default_folder(model, "x/mine", set_, select(model, set_))
+    assert again in places

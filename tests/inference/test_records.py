@@ -41,6 +41,8 @@ def test_tables_and_json(tmp_path):
         for result in RESULTS:
             tables.add(result)
             summaries.add(result)
+        found = record.summary(summaries, CLASSES)
+        written = json.loads(tables.write_json({"format": 1}, found).read_text())
     assert (tmp_path / "frames.csv").read_text().splitlines() == [
         "frame,seconds,track,status,x,y,width,height,label,anger,fear,happiness",
         "0,0.000,,no face,,,,,,,,",
@@ -54,8 +56,6 @@ def test_tables_and_json(tmp_path):
         "1,0,2,0 2,happiness,0.200000,0.300000,0.500000",
         "1,1,3,1 3,anger,0.600000,0.300000,0.100000",
     ]
-    found = record.summary(summaries, CLASSES)
-    written = json.loads(record.write_json(tmp_path, CLASSES, {"format": 1}, found).read_text())
     assert written["format"] == 1
     (track,) = written["tracks"]
     assert (track["track"], track["frames"], track["clips"]) == (1, 2, 2)
@@ -70,6 +70,15 @@ def test_tables_and_json(tmp_path):
         assert entry["frame"] == int(row["frame"])
         assert (entry["track"] or "") == (int(row["track"]) if row["track"] else "")
         assert (entry["probabilities"] is None) == (row["anger"] == "")
+    assert written["frames"][1] == {
+        "frame": 1, "seconds": 0.04, "track": None, "status": "unreadable file: b.png is empty",
+        "x": None, "y": None, "width": None, "height": None, "label": None, "probabilities": None,
+    }  # fmt: skip
+    assert written["frames"][2] == {
+        "frame": 2, "seconds": 0.08, "track": 1, "status": "classified",
+        "x": 10.0, "y": 20.0, "width": 30.0, "height": 40.0, "label": "happiness",
+        "probabilities": {"anger": 0.2, "fear": 0.3, "happiness": 0.5},
+    }  # fmt: skip
     assert written["clips"][1]["frames"] == [1, 3]
     assert written["clips"][1]["probabilities"]["anger"] == 0.6
 

@@ -38,10 +38,10 @@ def test_probabilities_and_votes_are_the_models_own(tiny):
     for result in results:
         summaries.add(result)
     (track,) = summaries.tracks.values()
-    assert (track.first, track.last, track.frames, track.clips) == (0, 22, 23, 19)
-    assert track.winners() == voting.vote(found)
+    assert (track.first, track.last, track.frames, track.tally.clips) == (0, 22, 23, 19)
+    assert track.tally.winners() == voting.vote(found)
     for vote, share in voting.shares(found).items():
-        np.testing.assert_allclose(track.shares()[vote], share, rtol=1e-6)
+        np.testing.assert_allclose(track.tally.shares()[vote], share, rtol=1e-6)
     np.testing.assert_array_equal(track.final, found[-1])
 
 

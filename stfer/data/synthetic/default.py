@@ -14,7 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stfer.data.faces import CropSettings
-from stfer.data.preprocess import DETECTED, MIN_FRAMES, preprocess
+from stfer.data.landmark_track import DETECTED
+from stfer.data.preprocess import MIN_FRAMES, preprocess
 from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6, select
 from stfer.data.shards import load_shards

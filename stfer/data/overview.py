@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
+from stfer.data.faces.points import DrawnCrops
 from stfer.data.lettering import legible, plain
 from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter
@@ -159,7 +160,9 @@ def largest_jump(faces: np.ndarray) -> tuple[int, float]:
     return worst + 1, float(jumps[worst])
 
 
-def contact_sheets(tracks: Items[tuple[str, np.ndarray, list[list]]]) -> dict[str, bytes]:
+def contact_sheets(
+    tracks: Items[tuple[str, np.ndarray | DrawnCrops, list[list]]],
+) -> dict[str, bytes]:
     """Sheets of crops, worst sequence first, as `preview-001.jpg`, ... and their bytes.
 
     Every sequence shows its first frame, the frames before and after its largest jump (framed in red
@@ -199,11 +202,19 @@ def figures(
         labels = [entry["label"] for entry in entries]
         files = {"class_distribution.png": draw_class_distribution(labels, classes, name)}
         if preview:
-            tracks = [(e["sequence"], writer.frames(e), e["note"]["faces"]) for e in entries]
+            tracks = [(e["sequence"], _pictures(writer, e), e["note"]["faces"]) for e in entries]
             files |= contact_sheets(tracks)
         return files
 
     return draw
+
+
+def _pictures(writer: ShardWriter, entry: dict) -> np.ndarray | DrawnCrops:
+    """A kept sequence's crops, drawn with their landmarks where there are any."""
+    crops = writer.frames(entry)
+    if "landmarks" not in writer.streams:
+        return crops
+    return DrawnCrops(crops, writer.stream("landmarks", entry))
 
 
 def _page(ranked: list[tuple]) -> np.ndarray:

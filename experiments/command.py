@@ -4,6 +4,7 @@ Heavy imports stay inside `main`, so that `--help` answers at once.
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -25,8 +26,15 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
     Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
     `--debug` lets the traceback through.
     """
+    before = set(FLAGS)
     define_flags()
     flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+    own = set(FLAGS) - before
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # A name that the terminal's encoding lacks is written out.
+            stream.reconfigure(errors="backslashreplace")
 
     def guarded(argv: list[str]) -> int:
         if len(argv) > 1:
@@ -34,6 +42,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
                 f"unexpected argument {argv[1]!r}; flags are written --name=value", USAGE_ERROR
             )
         logging.set_verbosity(logging.WARNING)
+        _expand_homes(own)
         from stfer.runs.memory import keep_freed_memory
 
         keep_freed_memory()
@@ -59,8 +68,25 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
         except flags.Error as error:
             sys.exit(_fail(f"{error}; --help lists the flags", USAGE_ERROR))
 
-    with contextlib.suppress(BrokenPipeError):
-        app.run(guarded, flags_parser=parse)
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            app.run(guarded, flags_parser=parse)
+    finally:
+        # A notebook's process may run a command again, which defines its flags anew.
+        for name in own:
+            delattr(FLAGS, name)
+        FLAGS.unparse_flags()
+
+
+def _expand_homes(names: Iterable[str]) -> None:
+    """Replace `~` at the start of paths: the shell does not after an equals sign."""
+    for name in names:
+        value = FLAGS[name].value
+        if isinstance(value, str):
+            # Several shard folders or pictures are separated by commas.
+            FLAGS[name].value = ",".join(map(os.path.expanduser, value.split(",")))
+        elif isinstance(value, list):
+            FLAGS[name].value = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
 
 
 def _help_of_own_flags() -> str:

@@ -19,28 +19,33 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures."
     )
     flags.DEFINE_string(
         "input",
         None,
-        "A video, an image, a folder or list of images (commas, or a .txt), or camera:0.",
+        "A video, an image, a folder or list of images (commas, or a .txt), camera:0, or rtsp://...",
     )
     flags.DEFINE_string("out", None, "Folder to make; default: predictions/INPUT.")
     flags.DEFINE_integer("stride", 1, "Frames from one clip's end to the next.", lower_bound=1)
-    flags.DEFINE_integer(
-        "pair_distance", None, "Late fusion: frames between the two; default: as trained (14)."
+    flags.DEFINE_string(
+        "pair_distance",
+        None,
+        "Late fusion: between the two, in frames (14, as trained) or as 0.5s.",
     )
     flags.DEFINE_enum(
         "reference",
-        "back",
-        ["back", "first"],
-        "Late fusion: compare with the frame so long ago, or with the face's first frame.",
+        None,
+        ["back", "first", "auto"],
+        "Pairs: compare with the frame so long ago, the face's first, or one that it shows as calm.",
     )
     flags.DEFINE_float(
-        "rate", None, "Frames a second of images or a camera (25).", lower_bound=0.01
+        "rate", None, "Frames a second to count by; default: time stamps, or 25.", lower_bound=0.01
+    )
+    flags.DEFINE_enum(
+        "rotate", "0", ["0", "90", "180", "270"], "Degrees clockwise to turn all frames by."
     )
     flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
     flags.DEFINE_integer("faces", 8, "Faces followed at once, the largest.", lower_bound=1)
@@ -54,31 +59,33 @@ def main(argv: list[str]) -> int:
     del argv
     from pathlib import Path
 
-    for name in ("model", "input"):
-        if not getattr(FLAGS, name):
-            raise command.UserError(f"--{name} is needed; --help lists the flags")
+    if not FLAGS.input:
+        raise command.UserError("--input is needed; --help lists the flags")
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model, output
     from stfer.inference.sources import open_source
-    from stfer.inference.windows import window
+    from stfer.inference.windows import parse_distance, window
     from stfer.runs import environment, modules
     from stfer.runs.stop import stop_requests
     from stfer.storage.files import check_new
 
-    source = open_source(FLAGS.input, FLAGS.rate)
+    source = open_source(FLAGS.input, FLAGS.rate, int(FLAGS.rotate))
+    distance = parse_distance(FLAGS.pair_distance) if FLAGS.pair_distance else None
     out = Path(FLAGS.out or Path("predictions") / source.name)
     check_new(out)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
-    sliding = window(model.rule, FLAGS.stride, FLAGS.pair_distance, FLAGS.reference)
+    rate = model.frame_rate if source.is_timed else None
+    reference = FLAGS.reference or model.reference
+    sliding = window(model.rule, FLAGS.stride, distance, reference, rate)
     prediction = output.Prediction(
         model, source, sliding, FLAGS.faces, FLAGS.chunk, FLAGS.max_frames, FLAGS.video
     )
     prediction.check()
     settings = prediction.settings() | {"out": out}
-    for name in ("model", "input"):
-        settings[name] = f"{getattr(FLAGS, name)} ({settings[name]})"
+    settings["model"] = f"{FLAGS.model or 'the one that ships'} ({settings['model']})"
+    settings["input"] = f"{FLAGS.input} ({settings['input']})"
     command.print_settings("Prediction", settings)
     with stop_requests() as should_stop:
         outcome = output.predict_into(prediction, out, settings, should_stop)

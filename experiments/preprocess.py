@@ -14,7 +14,6 @@ from absl import flags
 from experiments import command
 
 FLAGS = flags.FLAGS
-LARGEST_IMAGE = 1 << 26  # pixels
 
 
 def define_flags() -> None:
@@ -35,12 +34,17 @@ def define_flags() -> None:
     flags.DEFINE_float("margin", None, "Added to each side of a face's box, as a fraction of it.")
     flags.DEFINE_integer("size", 170, "Height and width of the crops in pixels.")
     flags.DEFINE_enum("missing_faces", "drop", ["drop", "interpolate"], "Of a frame without face.")
+    flags.DEFINE_float("missing_share", 0.25, "Interpolate at most this share of frames.", 0, 1)
+    turns = ["0", "90", "180", "270"]
+    flags.DEFINE_enum("rotate", "0", turns, "Degrees clockwise to turn all frames by.")
+    rate = "manifest: frames a second to take from videos of another rate; of pictures, how many there are."
+    flags.DEFINE_float("frame_rate", None, rate, 0.01)
     flags.DEFINE_enum("gaps", "drop", ["drop", "keep"], "Sequences whose frame numbers have gaps.")
     whose = "Whose subjects these are, where --dataset does not say it; a name is one person there."
     flags.DEFINE_string("population", None, whose)
     flags.DEFINE_string("synonyms", None, "manifest: a JSON file of further emotion names.")
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes.", 1, 256)
+    flags.DEFINE_integer("workers", None, "Processes (default: all usable cores).", 1, 256)
     flags.DEFINE_bool("check", False, "Look at the folders only: read no pixel, write nothing.")
     flags.DEFINE_integer("benchmark", 0, "Time so many frames on one core and write nothing.", 0)
     flags.DEFINE_bool("preview", False, "Also draw sheets of crops, the largest jump first.")
@@ -49,20 +53,21 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Run the command."""
     del argv
-    # OpenCV reads this when it is imported; one huge image must not take a worker's memory.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_IMAGE))
     from stfer.data.listing import list_set, make_shards
     from stfer.data.sequence import CLASSES
+    from stfer.data.workers import usable_cores
     from stfer.runs.modules import import_modules
 
     import_modules(FLAGS.modules)
     _check_flags()
+    FLAGS.workers = FLAGS.workers or usable_cores()
     settings = _crop_settings()
     names = ("dataset", "root", "out", "options", "classes", "min_frames", "gaps", "workers")
     shown = {name: value for name in names if (value := getattr(FLAGS, name))}
     command.print_settings("preprocess", shown | settings.to_dict())
     lights = [light.lower() for light in FLAGS.light]
     known = {"lights": lights, "modality": FLAGS.modality, "synonyms_file": FLAGS.synonyms}
+    known["rate"] = FLAGS.frame_rate
     listing = list_set(
         FLAGS.dataset,
         FLAGS.root,
@@ -76,6 +81,8 @@ def main(argv: list[str]) -> None:
     if listing.note and settings.detector != "none":
         print(f"note: {listing.note}")
     print(listing.counts_text())
+    if listing.warning:
+        print(f"warning: {listing.warning}")
     if FLAGS.check:
         print(listing.check_text())
     elif FLAGS.benchmark:
@@ -84,7 +91,8 @@ def main(argv: list[str]) -> None:
         print(f"\n{measure(listing.kept, settings, FLAGS.benchmark)}")
     else:
         made = listing, FLAGS.out, settings, FLAGS.name, FLAGS.workers, FLAGS.preview
-        result = make_shards(*made)
+        share, rotate = FLAGS.missing_share, int(FLAGS.rotate)
+        result = make_shards(*made, missing_share=share, rotate=rotate)
         print(listing.result_text(result))
         command.print_paths([result.folder])
 

@@ -21,6 +21,11 @@ def define_data(default: str | list[str] = sources.SYNTHETIC) -> None:
     )
     flags.DEFINE_integer("synthetic_seed", 0, "Seed of the synthetic set.", lower_bound=0)
     flags.DEFINE_integer("workers", None, "Processes for making the synthetic set (all cores).")
+    flags.DEFINE_bool(
+        "neutral",
+        False,
+        "Add the class neutral: each sequence's calm beginning is a clip of its own.",
+    )
     define_modules()
 
 
@@ -44,6 +49,7 @@ def data(name: str | None = None) -> sources.Source:
         FLAGS.synthetic_seed,
         FLAGS.workers,
         FLAGS.cache_dir,
+        FLAGS.neutral,
     )
 
 

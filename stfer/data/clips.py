@@ -66,6 +66,11 @@ def spread(frames: int) -> ClipRule:
     return ClipRule(tuple(int(offset) for offset in np.round(np.linspace(-15, -1, frames))))
 
 
+def reference_and_last(frames: int) -> ClipRule:
+    """A pair as `spread`, or the last frame alone, slid over the sequence."""
+    return spread(frames) if frames > 1 else sliding(frames)
+
+
 def training_clip(rule: ClipRule, length: int, sequence: str = "") -> np.ndarray:
     """Frame indices of the training clip, int64 [rule.frames].
 

@@ -9,10 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from stfer.data import overview
+from stfer.data.cropping import MISSING_SHARE
 from stfer.data.faces import CropSettings
 from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Result, preprocess
 from stfer.data.readers import READERS, Reader
-from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, select
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, alike_warning, select
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Listing:
     population: str | None = None
 
     @property
+    def warning(self) -> str:
+        """What is to be looked at before the set is used: people under two names; empty where nothing is."""
+        return alike_warning(sequence.subject for sequence in self.sequences)
+
+    @property
     def note(self) -> str:
         """What the reader says of this copy of the set; often nothing."""
         return self.reader.note(self.root, **self.options)
@@ -64,7 +70,8 @@ class Listing:
         labels = [entry["label"] for entry in result.kept]
         where = f"dropped (all in {result.folder / DROPPED_TABLE})"
         left = overview.classes_text("Left", labels, self.classes)
-        return f"{left}\n{overview.dropped_text(result.dropped, where)}"
+        notes = overview.notes_text(result.notes)
+        return f"{left}\n{notes}{overview.dropped_text(result.dropped, where)}"
 
 
 def list_set(
@@ -115,6 +122,8 @@ def make_shards(
     workers: int = 1,
     preview: bool = False,
     progress: bool = True,
+    missing_share: float = MISSING_SHARE,
+    rotate: int = 0,
 ) -> Result:
     """Find the faces of a listed set and write its shard folder.
 
@@ -126,6 +135,7 @@ def make_shards(
         workers: processes.
         preview: also draw sheets of crops.
         progress: show a progress bar.
+        missing_share, rotate: as `stfer.data.preprocess.preprocess` takes them.
 
     Raises:
         As `stfer.data.preprocess.preprocess`.
@@ -144,6 +154,8 @@ def make_shards(
             classes=listing.classes,
             dropped=listing.dropped,
             min_frames=listing.min_frames,
+            missing_share=missing_share,
+            rotate=rotate,
             workers=workers,
             progress=bar.update,
             extra_files=overview.figures(name, listing.classes, preview),

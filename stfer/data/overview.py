@@ -1,5 +1,6 @@
 """Looking at a data set: counts beside the complete set's, the class distribution, sheets of crops."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
@@ -7,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
+from stfer.data.lettering import legible, plain
 from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter
 
@@ -98,6 +100,26 @@ def kinds_of_dropped(dropped: Iterable[Dropped]) -> list[tuple[str, int, Dropped
     return [(kind, number, examples[kind]) for kind, number in count.most_common()]
 
 
+def notes_text(notes: Iterable[tuple[str, str]]) -> str:
+    """Notes on kept sequences, a line a kind, each with an example; empty without any."""
+    lines = []
+    for text, count, example in kinds_of_notes(notes):
+        of = f"{example} and {count - 1} more" if count > 1 else example
+        lines.append(f"note: {of}: {text}\n")
+    return "".join(lines)
+
+
+def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
+    """Notes on sequences, those that differ in numbers alone as one: (text, count, a sequence), most frequent first."""
+    first: dict[str, tuple[str, str]] = {}
+    count: Counter[str] = Counter()
+    for sequence, text in notes:
+        kind = re.sub(r"[0-9.]+", "0", text)
+        count[kind] += 1
+        first.setdefault(kind, (text, sequence))
+    return [(first[kind][0], number, first[kind][1]) for kind, number in count.most_common()]
+
+
 def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: str) -> bytes:
     """A bar chart of the number of sequences a class (the paper's Fig. 12), as a PNG file's bytes."""
     from matplotlib.figure import Figure
@@ -113,7 +135,7 @@ def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: s
     axes.set_title(f"{title}: {sum(count.values())} sequences".replace("$", r"\$"))
     axes.spines[["top", "right"]].set_visible(False)
     data = BytesIO()
-    figure.savefig(data, format="png", dpi=150, metadata={"Software": None})
+    legible(figure).savefig(data, format="png", dpi=150, metadata={"Software": None})
     return data.getvalue()
 
 
@@ -177,7 +199,7 @@ def figures(
         labels = [entry["label"] for entry in entries]
         files = {"class_distribution.png": draw_class_distribution(labels, classes, name)}
         if preview:
-            tracks = [(e["sequence"], writer.frames(e), e["note"]) for e in entries]
+            tracks = [(e["sequence"], writer.frames(e), e["note"]["faces"]) for e in entries]
             files |= contact_sheets(tracks)
         return files
 
@@ -206,7 +228,7 @@ def _strip(jump: float, doubtful: int, name: str, frame: int, crops: np.ndarray)
         corners = (2 * TILE, _CAPTION), (3 * TILE - 1, _CAPTION + TILE - 1)
         cv2.rectangle(strip, *corners, (220, 0, 0), 2)
     # OpenCV's fonts know ASCII alone.
-    text = name.encode("ascii", "replace").decode()[-34:]
+    text = plain(name)[-34:]
     text += f"  {-jump:.2f} at {frame + 1}" + (f", {-doubtful} doubtful" if doubtful else "")
     cv2.putText(strip, text, (1, 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
     return strip

@@ -5,63 +5,55 @@ bytes do not depend on the number of workers. Memory is bounded by a few sequenc
 run goes on after the last sequence written (see `shards/writer.py`).
 """
 
+import contextlib
+import functools
 import hashlib
+import itertools
 import json
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Items
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from stfer.data.faces import (
-    DETECTORS,
-    CropSettings,
-    Face,
-    FaceFollower,
-    Tracked,
-    crop_face,
-    find_finely,
-    register_detector,
+from stfer.data.cropping import (
+    MISSING_SHARE,
+    Crops,
+    Work,
+    crop_group,
+    crop_sequence,
+    one_video,
+    start_worker,
 )
-from stfer.data.faces.detectors import Search
-from stfer.data.frames import FrameReader, UnreadableFrameError
-from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence
+from stfer.data.faces import DETECTORS, CropSettings
+from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, common_rate
 from stfer.data.shards.writer import ShardWriter
+from stfer.data.workers import Died, run
 from stfer.storage.tables import csv_bytes
 
+__all__ = ["MIN_FRAMES", "Result", "crop_sequence", "dropped_table", "preprocess"]
+
 MIN_FRAMES = 15  # The paper, section V.
-MAX_FRAMES = 4096
-# Beyond this, a sequence without faces is not searched a second time.
-_SECOND_LOOKS = 100
+_MOST_CLIPS, _MOST_GROUP_FRAMES = 16, 2048  # of one video, read in one pass
 FACES_TABLE = "faces.csv"
 DROPPED_TABLE = "dropped.csv"
 
 
 @dataclass(frozen=True)
-class Crops:
-    """One sequence's faces: crops uint8 [length, size, size, 3] and, for each frame, how and where."""
-
-    crops: np.ndarray
-    faces: list[Tracked]
-
-
-@dataclass(frozen=True)
 class Result:
-    """What `preprocess` wrote: the folder, its kept sequences' entries, and everything dropped."""
+    """What `preprocess` wrote.
+
+    Attributes:
+        folder: the shard folder.
+        kept: its sequences' entries in the journal.
+        dropped: everything that is not in it.
+        notes: what is peculiar about kept sequences, as (sequence, sentence).
+    """
 
     folder: Path
     kept: list[dict]
     dropped: list[Dropped]
+    notes: list[tuple[str, str]]
 
 
 def preprocess(
@@ -74,6 +66,8 @@ def preprocess(
     classes: tuple[str, ...] = EMOTIONS_6,
     dropped: Iterable[Dropped] = (),
     min_frames: int = MIN_FRAMES,
+    missing_share: float = MISSING_SHARE,
+    rotate: int = 0,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
@@ -85,7 +79,9 @@ def preprocess(
         population: whose subjects these are (see `shards.load_data`).
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
-        workers: processes; 1 works in this one.
+        missing_share: where `settings` interpolate missing faces, at most this share of a sequence's frames.
+        rotate: degrees clockwise that frames are turned by, a multiple of 90.
+        workers: processes; with 1 pictures are read in this one, videos in another.
         progress: called with the number of frames just finished.
         extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
 
@@ -96,7 +92,8 @@ def preprocess(
     """
     sequences, dropped = list(sequences), list(dropped)
     report = progress or (lambda frames: None)
-    rates = {sequence.rate for sequence in sequences}
+    work = Work(settings, min_frames, missing_share, rotate)
+    decide = {"min_frames": min_frames, "missing_share": missing_share, "rotate": rotate}
     listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
@@ -105,20 +102,18 @@ def preprocess(
         classes=classes,
         size=settings.size,
         crop=settings.to_dict(),
-        settings={"min_frames": min_frames, "content": _fingerprint(listing)},
-        frame_rate=rates.pop() if len(rates) == 1 else None,
+        settings=decide | {"content": _fingerprint(listing)},
+        frame_rate=common_rate(sequences),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
             report(len(sequence))
         left = sequences[len(writer.entries) :]
-        with ExitStack() as stack:
-            results = _results(left, settings, min_frames, workers, stack)
+        with contextlib.closing(_results(left, work, workers)) as results:
             for sequence, result in zip(left, results, strict=True):
                 if isinstance(result, str):
                     writer.drop(Dropped(sequence.id, sequence.subject, sequence.label, result))
                 else:
-                    faces = [[*found.face, found.how] for found in result.faces]
-                    writer.add(sequence.id, sequence.subject, sequence.label, result.crops, faces)
+                    _add(writer, sequence, result)
                 report(len(sequence))
         kept = [entry for entry in writer.entries if entry["kept"]]
         dropped += [
@@ -132,141 +127,56 @@ def preprocess(
         files = {FACES_TABLE: _faces_table(kept), DROPPED_TABLE: dropped_table(dropped)}
         if extra_files:
             files |= extra_files(writer, kept, dropped)
-        return Result(writer.finish(files), kept, dropped)
+        notes = [(e["sequence"], text) for e in kept for text in e["note"]["notes"]]
+        return Result(writer.finish(files), kept, dropped, notes)
 
 
-def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 1) -> Crops | str:
-    """Read one sequence and cut its face out of every frame; a text is the reason to drop it."""
-    if len(sequence) > MAX_FRAMES:
-        return f"too long: {len(sequence)} frames, at most {MAX_FRAMES}; give its start and end"
-    try:
-        with FrameReader(sequence) as reader:
-            return _crop(sequence, reader, settings, min_frames)
-    except UnreadableFrameError as error:
-        return str(error)
-    except EOFError as error:
-        return f"unreadable file: {error}"
-
-
-def _crop(
-    sequence: Sequence, reader: FrameReader, settings: CropSettings, min_frames: int
-) -> Crops | str:
-    # One person from neutral to apex: however long the face is lost, it is the same one.
-    follower = FaceFollower(settings, largest=1, patience=None)
-    faces: list[Tracked | None] = []
-    crops = np.zeros((len(sequence), settings.size, settings.size, 3), np.uint8)
-    shape = None
-    for index in range(len(sequence)):
-        try:
-            frame = reader.read(index)
-        except EOFError:
-            # The promise of a container is often a few frames too high.
-            if sequence.open_end and faces:
-                break
-            raise
-        if shape not in (None, frame.shape[:2]):
-            return (
-                f"frame sizes differ: {_size(shape)}, and {_size(frame.shape)} "
-                f"in {sequence.frames[index]}"
-            )
-        shape = frame.shape[:2]
-        faces.append(follower.one(frame))
-        if faces[-1] is not None:
-            crops[index] = crop_face(frame, faces[-1].face, settings)
-    if len(faces) < min_frames:
-        return f"too short: {len(faces)} frames, at least {min_frames} are needed"
-    crops = crops[: len(faces)]
-    missing = [index for index, found in enumerate(faces) if found is None]
-    if missing and len(missing) <= _SECOND_LOOKS and len(missing) < len(faces):
-        missing = _look_again(missing, faces, crops, reader, settings)
-    if missing:
-        more = f", and in {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"no face in frame {missing[0] + 1}: {sequence.frames[missing[0]]}{more}"
-    return Crops(crops, faces)
-
-
-def _look_again(
-    missing: list[int],
-    faces: list[Tracked | None],
-    crops: np.ndarray,
-    reader: FrameReader,
-    settings: CropSettings,
-) -> list[int]:
-    """Seek missing faces where the next frame has one, else interpolate if asked; returns those left."""
-    pixels: dict[int, np.ndarray] = {}
-    for index in reversed(missing):
-        following = faces[index + 1] if index + 1 < len(faces) else None
-        if following is None:
-            continue
-        frame = pixels[index] = reader.read(index)
-        faces[index] = find_finely(frame, settings, following.face)
-        if faces[index] is not None:
-            crops[index] = crop_face(frame, faces[index].face, settings)
-            del pixels[index]
-    left = [index for index in missing if faces[index] is None]
-    if settings.missing_faces != "interpolate":
-        return left
-    known = [index for index, found in enumerate(faces) if found is not None]
-    boxes = np.array([faces[index].face for index in known])
-    for index in left:
-        face = Face(*(float(np.interp(index, known, column)) for column in boxes.T))
-        faces[index] = Tracked(face, "interpolated")
-        frame = pixels.pop(index, None)
-        crops[index] = crop_face(reader.read(index) if frame is None else frame, face, settings)
-    return []
-
-
-def _results(
-    sequences: list[Sequence],
-    settings: CropSettings,
-    min_frames: int,
-    workers: int,
-    stack: ExitStack,
-) -> Iterator[Crops | str]:
-    """Every sequence's result in order, with at most two sequences a worker waiting."""
-    if workers <= 1 or len(sequences) < 2:
-        yield from (crop_sequence(s, settings, min_frames) for s in sequences)
-        return
-    # Forking a process that runs JAX's threads can deadlock; spawned workers import only what they need.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(settings.detector, DETECTORS[settings.detector].search),
+def _add(writer: ShardWriter, sequence: Sequence, result: Crops) -> None:
+    faces = [[*found.face, found.how] for found in result.faces]
+    note = {"faces": faces, "notes": result.notes}
+    writer.add(
+        sequence.id,
+        sequence.subject,
+        sequence.label,
+        result.crops,
+        note,
+        more=dict(sequence.more),
     )
-    stack.callback(pool.shutdown, cancel_futures=True)
-    waiting: deque = deque()
-    todo = iter(sequences)
-    try:
-        while True:
-            for sequence in todo:
-                waiting.append(pool.submit(crop_sequence, sequence, settings, min_frames))
-                if len(waiting) >= 2 * workers:
-                    break
-            if not waiting:
-                return
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise OSError(
-            "a worker process died (too little memory?): the same command goes on where it was, "
-            "perhaps with fewer workers"
-        ) from None
 
 
-def _start_worker(detector: str, search: Search) -> None:
-    # One from outside the package is unknown to a new process until its module is imported, as `search` has done.
-    if detector not in DETECTORS:
-        register_detector(detector)(search)
-    # One process a core: OpenCV's own threads would only compete.
-    cv2.setNumThreads(1)
-    # Ctrl-C is the parent's to handle; and a killed parent must not leave workers waiting for ever.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _results(sequences: list[Sequence], work: Work, workers: int) -> Iterator[Crops | str]:
+    """Every sequence's result in order, with a few sequences a worker waiting."""
+    groups = _groups(sequences, workers)
+    is_video = any(source.number is not None for s in sequences for source in s.frames[:1])
+    # A decoder that crashes must not take this process with it; pictures are decoded by sturdier ones.
+    if (workers <= 1 and not is_video) or not sequences:
+        for group in groups:
+            yield from crop_group(group, work)
+        return
+    detector = work.settings.detector
+    function = functools.partial(crop_group, work=work)
+    set_up = functools.partial(start_worker, detector, DETECTORS[detector].search)
+    with contextlib.closing(run(function, groups, max(1, workers), set_up)) as results:
+        for result in results:
+            yield f"crashed: {result}" if isinstance(result, Died) else result
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _groups(sequences: list[Sequence], workers: int) -> list[list[Sequence]]:
+    """Neighbours of one video together, so that it is read in one pass; others alone."""
+    groups: list[list[Sequence]] = []
+    for _, same in itertools.groupby(sequences, lambda s: one_video([s]) or s.id):
+        clips = list(same)
+        most = min(_MOST_CLIPS, -(-len(clips) // max(1, workers)))
+        group: list[Sequence] = []
+        for clip in clips:
+            if group and (
+                len(group) == most or sum(map(len, group)) + len(clip) > _MOST_GROUP_FRAMES
+            ):
+                groups.append(group)
+                group = []
+            group.append(clip)
+        groups.append(group)
+    return groups
 
 
 def dropped_table(dropped: Iterable[Dropped]) -> bytes:
@@ -280,7 +190,7 @@ def _faces_table(kept: list[dict]) -> bytes:
     rows = (
         (entry["sequence"], frame, *(f"{value:.2f}" for value in face[:5]), face[5])
         for entry in kept
-        for frame, face in enumerate(entry["note"])
+        for frame, face in enumerate(entry["note"]["faces"])
     )
     return csv_bytes(columns, rows)
 

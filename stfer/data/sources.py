@@ -5,7 +5,12 @@ Light to import: what makes and reads sets is imported when it is needed.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
+import sys
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +21,33 @@ SYNTHETIC = "synthetic"
 
 
 def default_cache_dir() -> str:
-    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder."""
+    """The folder for generated sets and compiled programs: $STFER_CACHE_DIR or the user's cache folder.
+
+    Without a home folder it is one that goes with this process, and one line says so.
+    """
+    return os.environ.get("STFER_CACHE_DIR") or _users_cache_dir()
+
+
+@functools.cache
+def _users_cache_dir() -> str:
     import platformdirs
 
-    return os.environ.get("STFER_CACHE_DIR") or platformdirs.user_cache_dir("stfer")
+    folder = platformdirs.user_cache_dir("stfer")
+    try:
+        # Without a home, `~` stays as it is, and would become a folder of that name.
+        if os.path.isabs(folder):
+            os.makedirs(folder, exist_ok=True)
+        if os.path.isabs(folder) and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    made = tempfile.mkdtemp(prefix="stfer-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    sys.stderr.write(
+        "note: there is no home folder to write to, so generated sets and compiled programs are not kept; "
+        "--cache_dir or $STFER_CACHE_DIR names a folder for them\n"
+    )
+    return made
 
 
 @dataclass(frozen=True)
@@ -32,6 +60,7 @@ class Source:
         synthetic_seed: Its seed.
         workers: Processes that make it; None for one a core.
         cache_dir: Where it is kept; None for the user's cache folder.
+        neutral: Add the class `neutral`, see `stfer.data.neutral`.
     """
 
     data: str = SYNTHETIC
@@ -39,6 +68,7 @@ class Source:
     synthetic_seed: int = 0
     workers: int | None = None
     cache_dir: str | None = None
+    neutral: bool = False
 
     @property
     def is_synthetic(self) -> bool:
@@ -61,6 +91,8 @@ class Source:
             found |= {
                 "synthetic_subjects": self.synthetic_subjects, "synthetic_seed": self.synthetic_seed
             }  # fmt: skip
+        if self.neutral:
+            found["neutral"] = True
         return found
 
     def folders(self) -> str:
@@ -83,4 +115,9 @@ class Source:
         """
         from stfer.data.shards import load_data
 
-        return load_data(self.folders())
+        shards = load_data(self.folders())
+        if not self.neutral:
+            return shards
+        from stfer.data.neutral import with_neutral
+
+        return with_neutral(shards)

@@ -62,11 +62,12 @@ class RunFolder:
         file = self.path / "config.json"
         if file.exists():
             found = read_json(file)
+            version = found.pop("format", None)
             lines = [
                 line.removeprefix("settings.") for line in differences(same(found), same(record))
             ]
-            if found.get("format") != FORMAT:
-                lines = [f"format is {found.get('format')!r} there and {FORMAT!r} here"]
+            if version != FORMAT:
+                lines = [f"format is {version!r} there and {FORMAT!r} here"]
             if lines:
                 raise SettingsDifferError(
                     f"{self.path} holds a run with other settings ({'; '.join(lines)}); "

@@ -6,13 +6,21 @@ Text is never smaller than about ten pixels; a small video is enlarged until six
 import collections
 import concurrent.futures
 import contextlib
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
+import av.error
 import cv2
 import numpy as np
 
 from stfer.data.faces import Face
+from stfer.data.lettering import plain
+from stfer.data.video_frames import fitted
 from stfer.inference.stream import FrameResult
 
 # Okabe & Ito's palette, which colour-blind people tell apart, in RGB; a colour a track.
@@ -25,6 +33,7 @@ COLOURS = (
     (213, 94, 0),
 )
 SMALLEST_HEIGHT = 240
+_UNITS = 1000  # of a video's clock a second
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _DARK = (255, 255, 255), (24, 24, 24)
 
@@ -46,6 +55,7 @@ def annotate(result: FrameResult, classes: Sequence[str], scale: int = 1) -> np.
     else:
         canvas = pixels.copy()
     unit = max(1.0, canvas.shape[0] / 480)
+    classes = [plain(name) for name in classes]  # OpenCV's fonts know ASCII alone.
     seen = [found for found in result.faces if found.face is not None]
     for found in seen:
         colour = COLOURS[(found.track - 1) % len(COLOURS)]
@@ -108,65 +118,85 @@ def _bars(
 
 
 class VideoWriter:
-    """Writes RGB frames to an MP4 file; the first frame decides the size.
+    """Writes RGB frames to an MP4 file, each at its own time; the first frame decides the size.
 
     Args:
-        path: Ends in `.mp4`.
-        rate: Frames a second.
+        path: Ends in `.mp4`; it is made with the first frame.
     """
 
-    def __init__(self, path: str | Path, rate: float):
-        self._path, self._rate = str(path), rate
-        self._writer: cv2.VideoWriter | None = None
+    def __init__(self, path: str | Path):
+        self._path = os.path.abspath(path)
+        self._container: av.container.OutputContainer | None = None
+        self._stream: Any = None
         self._size = (0, 0)
+        self._next = 0
 
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *exception) -> None:
-        if self._writer is not None:
-            self._writer.release()
+    def __exit__(self, *exception: object) -> None:
+        if self._container is not None:
+            with self._named_errors():
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, seconds: float) -> None:
         """Append a frame; one of another size is fitted into the first one's.
 
+        Args:
+            frame: uint8 [height, width, 3], RGB.
+            seconds: When it is shown; no earlier than the last one.
+
         Raises:
-            OSError: OpenCV cannot write the file.
+            OSError: The file cannot be written.
         """
-        if self._writer is None:
-            # MPEG-4 takes even sizes only.
-            self._size = tuple(side - side % 2 for side in frame.shape[1::-1])
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(self._path, code, self._rate, self._size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self._path} cannot be written: OpenCV has no MP4 encoder here")
-        if frame.shape[1::-1] != self._size:
-            frame = _fitted(frame, self._size)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        with self._named_errors():
+            if self._container is None:
+                self._open(*frame.shape[1::-1])
+            if frame.shape[1::-1] != self._size:
+                frame = _even(frame, self._size)
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            # Players need times that ascend; a thousandth of a second is no difference to see.
+            picture.pts = self._next = max(round(seconds * _UNITS), self._next)
+            picture.time_base = Fraction(1, _UNITS)
+            self._next += 1
+            self._container.mux(self._stream.encode(picture))
+
+    def _open(self, width: int, height: int) -> None:
+        # MPEG-4 takes even sizes only.
+        self._size = (width - width % 2, height - height % 2)
+        self._container = av.open("file:" + self._path, "w", format="mp4")
+        self._stream = self._container.add_stream("mpeg4", rate=25)
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _UNITS)
+        self._stream.codec_context.bit_rate = max(1_000_000, 5 * width * height)
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            raise OSError(
+                error.errno or errno.EIO, error.strerror or str(error), self._path
+            ) from None
 
 
-def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _even(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame cut to an even size, or one of another size fitted into it."""
     width, height = size
-    if abs(frame.shape[1] - width) <= 1 and abs(frame.shape[0] - height) <= 1:
-        return frame[:height, :width]
-    factor = min(width / frame.shape[1], height / frame.shape[0])
-    small = cv2.resize(
-        frame, (max(1, int(frame.shape[1] * factor)), max(1, int(frame.shape[0] * factor)))
-    )
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[: small.shape[0], : small.shape[1]] = small
-    return canvas
+    is_odd = frame.shape[0] - height in (0, 1) and frame.shape[1] - width in (0, 1)
+    return frame[:height, :width] if is_odd else fitted(frame, size)
 
 
 @contextlib.contextmanager
 def annotated_video(
-    path: str | Path, rate: float, classes: Sequence[str], behind: int = 32
+    path: str | Path, classes: Sequence[str], behind: int = 32
 ) -> Iterator[Callable[[FrameResult], None]]:
     """Annotate results into a video, in a thread of its own.
 
     Args:
         path: Ends in `.mp4`; it is made with the first frame.
-        rate: Frames a second.
         classes: Class names.
         behind: Results that may wait; taking another one then waits for the first of them.
 
@@ -176,10 +206,11 @@ def annotated_video(
 
     def work(result: FrameResult) -> None:
         if result.frame.pixels is not None:
-            video.write(annotate(result, classes, scale_for(result.frame.pixels.shape[0])))
+            pixels = annotate(result, classes, scale_for(result.frame.pixels.shape[0]))
+            video.write(pixels, result.frame.seconds)
 
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with VideoWriter(path, rate) as video, concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with VideoWriter(path) as video, concurrent.futures.ThreadPoolExecutor(1) as pool:
 
         def take(result: FrameResult) -> None:
             waiting.append(pool.submit(work, result))

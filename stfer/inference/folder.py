@@ -22,6 +22,7 @@ from flax import linen as nn
 from stfer import models
 from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings
+from stfer.data.shards.streams import check_frame_rate
 from stfer.models.apply import scaled
 from stfer.models.registry import FRAMES
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
@@ -72,6 +73,7 @@ def describe(
     inputs: ClipRule | Mapping[str, Input],
     crop: Mapping[str, Any],
     *,
+    frame_rate: float | None = None,
     task: str = "",
     precision: str = "float32",
     fields: Mapping[str, Any] | None = None,
@@ -85,6 +87,7 @@ def describe(
         classes: Class names in the order of the logits.
         inputs: What the model is called with, in order; a rule alone is that of `frames`.
         crop: `CropSettings.to_dict()` of the training set.
+        frame_rate: Frames a second of the training set, where it is known: clips are then taken by time.
         task: What it was trained for; empty for the architecture's own.
         precision: Of the computation, see `TrainConfig`.
         fields: Fields of the module that differ from its defaults, JSON-serialisable.
@@ -103,6 +106,7 @@ def describe(
         "classes": list(classes),
         "clips": {"offsets": list(first.rule.offsets), "slide": first.rule.slide},
         "crop": dict(crop),
+        "frame_rate": frame_rate,
         "precision": precision,
         **({"inputs": named} if list(inputs) != [FRAMES] else {}),
         **({"task": task} if task else {}),
@@ -205,6 +209,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     if card["precision"] not in PRECISIONS:
         raise ValueError(f"{file}: 'precision' must be one of {', '.join(PRECISIONS)}")
     try:
+        check_frame_rate(card.get("frame_rate"))
         CropSettings.from_dict(card["crop"])
         inputs(card)
     except (ValueError, TypeError, KeyError) as error:

@@ -10,6 +10,7 @@ training, the clips are those of the paper's section VI-B, and both votes come b
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,10 @@ from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
+from stfer.inference.reference import CalmHistory, calmness, neutral_class
+from stfer.inference.windows import History, window
 from stfer.models.registry import FRAMES
+from stfer.pretrained import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,16 @@ class TrainedModel:
         """Which frames a clip takes."""
         return next(iter(self.inputs.values())).rule
 
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second of the training, where it is known: clips are then taken by time."""
+        return self.card.get("frame_rate")
+
+    @property
+    def reference(self) -> str:
+        """What a pair model compares a video's frames with by default: `back`, `first` or `auto`."""
+        return self.card.get("reference") or "back"
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the card and the weights: it tells models apart, wherever they lie."""
@@ -152,7 +166,10 @@ class TrainedModel:
         return self.network.probabilities(clips)
 
     def predict(
-        self, frames: np.ndarray | Sequence[np.ndarray], find_faces: bool = True
+        self,
+        frames: np.ndarray | Sequence[np.ndarray],
+        find_faces: bool = True,
+        seconds: Sequence[float] | None = None,
     ) -> SequencePrediction:
         """Classify one sequence of one person.
 
@@ -163,14 +180,18 @@ class TrainedModel:
             frames: uint8 [frames, height, width, 3] RGB (or [frames, height, width] grey), neutral to
                 apex as the model was trained.
             find_faces: False where every frame is a face of the model's crop size already.
+            seconds: [frames], when each was, ascending: where the frame rate of the training is known, clips are
+                taken by time. None counts frames.
 
         Raises:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
         self.check_frames_alone()
         frames = _checked(frames)
+        if self.reference == "auto":
+            return self._predict_calm(frames, find_faces)
         name = f"the input to {self.architecture}"
-        places = clips_lib.evaluation_clips(self.rule, len(frames), name)
+        places = self._places(len(frames), seconds, name)
         faces: tuple[Face | None, ...] = ()
         crops: Mapping[int, np.ndarray] = dict(enumerate(frames))
         if find_faces:
@@ -185,7 +206,31 @@ class TrainedModel:
                 )
             places = places[kept]
             crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
-        probabilities = self._classify(places, crops)
+        return self._voted(places, self._classify(places, crops), faces)
+
+    def _predict_calm(self, frames: Sequence[np.ndarray], find_faces: bool) -> SequencePrediction:
+        """The last frame with a face, against one that the sequence shows as calm (`stfer.inference.reference`)."""
+        faces: tuple[Face | None, ...] = ()
+        crops: dict[int, np.ndarray] = dict(enumerate(frames))
+        if find_faces:
+            faces = self._follow(frames, np.arange(len(frames))[:, None])
+            crops = {
+                n: crop_face(frames[n], face, self.crop) for n, face in enumerate(faces) if face
+            }
+        if not crops:
+            raise ValueError(f"no face was found in any of the {len(frames)} frames")
+        items = self.network.encode(list(crops.values()))
+        calm = calmness(self.network, items, neutral_class(self.classes))
+        history = CalmHistory(window(self.rule, reference="auto"))
+        clip: list[tuple[int, np.ndarray]] = []
+        for number, item, score in zip(crops, items, calm, strict=True):
+            _, clip = history.add(number, item, float(score))
+        places = np.array([[number for number, _ in clip]])
+        return self._voted(places, self.network.classify([[item for _, item in clip]]), faces)
+
+    def _voted(
+        self, places: np.ndarray, probabilities: np.ndarray, faces: tuple[Face | None, ...]
+    ) -> SequencePrediction:
         tally = voting.count(probabilities)
         return SequencePrediction(
             self.classes,
@@ -198,6 +243,22 @@ class TrainedModel:
             probabilities,
             faces,
         )
+
+    def _places(self, frames: int, seconds: Sequence[float] | None, name: str) -> np.ndarray:
+        """The frames of each evaluation clip, int64 [clips, time], by time where it is known."""
+        if seconds is None or self.frame_rate is None:
+            return clips_lib.evaluation_clips(self.rule, frames, name)
+        if len(seconds) != frames or any(b < a for a, b in itertools.pairwise(seconds)):
+            raise ValueError(f"seconds must ascend, one for each of the {frames} frames")
+        history: History[int] = History(window(self.rule, rate=self.frame_rate))
+        found = (history.add(number, number, when)[1] for number, when in enumerate(seconds))
+        clips = [[number for number, _ in clip] for clip in found if clip]
+        if not clips:
+            needed = (self.rule.shortest - 1) / self.frame_rate
+            raise ValueError(
+                f"{name} takes {seconds[-1] - seconds[0] if frames else 0:.3g} s, and a clip needs {needed:.3g} s"
+            )
+        return np.array(clips if self.rule.slide else clips[-1:])
 
     def _follow(self, frames: Sequence[np.ndarray], places: np.ndarray) -> tuple[Face | None, ...]:
         """The face of each frame whose track is in most of the clips [clips, time]."""
@@ -229,16 +290,23 @@ class TrainedModel:
         return folders.save_folder(folder, self.card, self.variables, files)
 
 
-def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
-    """Read a model folder.
+def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
+    """Read a model folder; without one, the model that ships with this package (`stfer.pretrained`).
 
     Raises:
         FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
     """
-    return TrainedModel(*folders.read_folder(Path(folder)))
+    return TrainedModel(*folders.read_folder(Path(folder or DEFAULT)))
 
 
 def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    if isinstance(frames, np.ndarray) and (
+        frames.ndim == 2 or (frames.ndim == 3 and frames.shape[2] == 3)
+    ):
+        raise ValueError(
+            f"frames must be uint8 [frames, height, width, 3], and {list(frames.shape)} is one frame: "
+            "give frames[None] to a model of single frames, or more frames"
+        )
     found = [np.asarray(frame) for frame in frames]
     for frame in found:
         if frame.dtype != np.uint8 or not (

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tqdm
 
+from stfer.data.cropping import is_small_square, turn_that_helps
 from stfer.data.faces import FaceFollower
 from stfer.inference import record
 from stfer.inference.drawing import annotated_video
@@ -60,13 +62,10 @@ class Prediction:
         """What is about to be done, by name."""
         source, model = self.source, self.model
         length = source.length or "unknown number of"
-        clip = f"frames {', '.join(map(str, self.window.offsets))} from now"
-        if self.window.from_first:
-            clip = "the face's first frame and the one of now"
         return {
             "model": f"{model.architecture}: {', '.join(model.classes)}",
             "input": f"{source.kind}, {length} frames, {source.rate:g} a second",
-            "clip": clip,
+            "clip": self.window,
             "stride": self.window.stride,
             "faces": f"{model.crop.detector}, margin {model.crop.margin}, {model.crop.size} px",
         }
@@ -95,6 +94,7 @@ class Outcome:
         frames: Frames read.
         unreadable: How many of them could not be.
         seconds: Time that it took.
+        notes: What is peculiar about the source, and what may help.
     """
 
     paths: list[Path]
@@ -102,6 +102,7 @@ class Outcome:
     frames: int
     unreadable: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def predict_into(
@@ -129,6 +130,7 @@ def predict_into(
     follower = FaceFollower(model.crop, largest=prediction.faces)
     frames = _limited(source, prediction.max_frames, should_stop)
     summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
+    samples = Samples()
     began = time.monotonic()
     with staged_folder(folder) as part:
         with contextlib.ExitStack() as stack:
@@ -137,9 +139,10 @@ def predict_into(
                 tables.add,
                 summaries.add,
                 timeline.add,
+                samples.add,
             ]
             if prediction.video:
-                video = annotated_video(part / VIDEO, source.rate, model.classes)
+                video = annotated_video(part / VIDEO, model.classes)
                 takers.append(stack.enter_context(video))
             results = predict_stream(model, frames, prediction.window, chunk, follower)
             total = min(filter(None, (source.length, prediction.max_frames)), default=None)
@@ -149,10 +152,47 @@ def predict_into(
             settings = {name: str(value) for name, value in (about or {}).items()}
             tables.write_json({"format": 1, "settings": settings, "frames_read": count}, tracks)
         title = f"{model.architecture} on {source.name}"
-        timeline.draw(part / TIMELINE, source.rate, title)
+        timeline.draw(part / TIMELINE, title)
         names = (record.JSON, record.FRAMES, record.CLIPS, TIMELINE, VIDEO)
         paths = [Path(folder) / name for name in names if (part / name).exists()]
-    return Outcome(paths, tracks, count, unreadable, seconds)
+    notes = [*source.notes, *_hints(prediction, tracks, samples, follower)]
+    return Outcome(paths, tracks, count, unreadable, seconds, tuple(notes))
+
+
+class Samples:
+    """A few frames of a stream of any length, for a look at why no face was found."""
+
+    def __init__(self) -> None:
+        self.pixels: list[np.ndarray] = []
+        self._next = 0
+
+    def add(self, result: FrameResult) -> None:
+        """Keep the frame if its number is a power of two: the last three of them stay."""
+        if result.frame.number >= self._next and result.frame.pixels is not None:
+            self._next = 2 * result.frame.number + 1
+            self.pixels = [*self.pixels[-2:], result.frame.pixels]
+
+
+def _hints(
+    prediction: Prediction, tracks: list, samples: Samples, follower: FaceFollower
+) -> Iterator[str]:
+    """What may help: with frames on their side, faces as frames, and more faces than are followed."""
+    settings = prediction.model.crop
+    if follower.left_out:
+        yield (
+            f"up to {follower.left_out} more faces were seen in one frame than the "
+            f"{prediction.faces} that are followed; --faces={prediction.faces + follower.left_out} follows more"
+        )
+    if tracks or settings.detector == "none" or not samples.pixels:
+        return
+    if turn := turn_that_helps(samples.pixels, settings):
+        turn = (turn + prediction.source.rotate) % 360
+        yield f"no face is upright, but turned there is one: try --rotate={turn}"
+    elif is_small_square(samples.pixels[0].shape):
+        yield (
+            "small square frames may be faces already: they need a model whose set was made with "
+            "--detector=none"
+        )
 
 
 def _limited(
@@ -184,14 +224,12 @@ def _consume(
 
 def outcome_text(prediction: Prediction, outcome: Outcome) -> str:
     """What came of the whole, or why nothing did."""
-    count, seconds, source = outcome.frames, outcome.seconds, prediction.source
+    count, seconds = outcome.frames, outcome.seconds
     rate = count / seconds if seconds else 0.0
     lines = [
         f"\n{count} frames in {seconds:.1f} s: {rate:.1f} frames a second, compilation included"
     ]
-    promised = source.length if source.kind == "video" and not prediction.max_frames else None
-    if promised and count < promised:
-        lines.append(f"note: the container promises {promised} frames, {count} could be decoded")
+    lines += [f"note: {note}" for note in outcome.notes]
     if outcome.unreadable:
         lines.append(
             f"note: {outcome.unreadable} frames could not be read; {record.FRAMES} says why"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stfer.data.lettering import legible
 from stfer.inference.stream import FrameResult
 
 BINS = 1024
@@ -17,23 +18,25 @@ MOST_CURVES = 64
 
 
 class Curve:
-    """Mean probabilities over equal stretches of frames: sums and counts a bin."""
+    """Mean probabilities and times over equal stretches of frames: sums and counts a bin."""
 
     def __init__(self, first: int, classes: int):
         self.first = first
         self.frames_per_bin = 1
         self._sums = np.zeros((BINS, classes))
         self._counts = np.zeros(BINS)
+        self._seconds = np.zeros(BINS)
 
-    def add(self, frame: int, probabilities: np.ndarray) -> None:
+    def add(self, frame: int, seconds: float, probabilities: np.ndarray) -> None:
         """Count one frame's probabilities."""
         while (place := (frame - self.first) // self.frames_per_bin) >= BINS:
-            for array in (self._sums, self._counts):
+            for array in (self._sums, self._counts, self._seconds):
                 array[: BINS // 2] = array[0::2] + array[1::2]
                 array[BINS // 2 :] = 0
             self.frames_per_bin *= 2
         self._sums[place] += probabilities
         self._counts[place] += 1
+        self._seconds[place] += seconds
 
     @property
     def count(self) -> int:
@@ -41,11 +44,12 @@ class Curve:
         return int(self._counts.sum())
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Middle frame of each bin, float64 [bins], and its mean, [bins, classes], NaN where none."""
+        """Mean seconds of each bin, float64 [bins], and its mean probabilities, [bins, classes], NaN where none."""
         used = int(np.flatnonzero(self._counts).max(initial=-1)) + 1
         with np.errstate(invalid="ignore", divide="ignore"):
             means = self._sums[:used] / self._counts[:used, None]
-        return self.first + (np.arange(used) + 0.5) * self.frames_per_bin - 0.5, means
+            seconds = self._seconds[:used] / self._counts[:used]
+        return seconds, means
 
 
 class Timeline:
@@ -64,14 +68,14 @@ class Timeline:
             if face.track not in self.curves:
                 self._make_room({found.track for found in result.faces})
                 self.curves[face.track] = Curve(number, len(self._classes))
-            self.curves[face.track].add(number, face.probabilities)
+            self.curves[face.track].add(number, result.frame.seconds, face.probabilities)
 
     def _make_room(self, present: set[int]) -> None:
         ended = [track for track in self.curves if track not in present]
         if len(self.curves) >= MOST_CURVES and ended:
             del self.curves[min(ended, key=lambda track: self.curves[track].count)]
 
-    def draw(self, path: str | Path, rate: float, title: str) -> Path:
+    def draw(self, path: str | Path, title: str) -> Path:
         """Plot the longest tracks' curves over seconds into a PNG file."""
         import matplotlib as mpl
         import matplotlib.figure
@@ -82,27 +86,29 @@ class Timeline:
             figure = mpl.figure.Figure(figsize=(9, 0.8 + 2.2 * rows), layout="constrained")
             axes = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
             for axis, track in zip(axes, sorted(longest), strict=False):
-                self._draw_track(axis, track, rate)
+                self._draw_track(axis, track)
             if not longest:
                 axes[0].text(0.5, 0.5, "no clip could be classified", ha="center")
             else:
                 axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
             axes[-1].set_xlabel("seconds")
             left_out = len(self.curves) - len(longest)
-            figure.suptitle(title + (f" ({left_out} shorter tracks not shown)" if left_out else ""))
-            figure.savefig(path, dpi=120)
+            more = f" ({left_out} shorter tracks not shown)" if left_out else ""
+            # A dollar sign in a name is no formula.
+            figure.suptitle((title + more).replace("$", r"\$"))
+            legible(figure).savefig(path, dpi=120)
         return Path(path)
 
-    def _draw_track(self, axis, track: int, rate: float) -> None:
+    def _draw_track(self, axis, track: int) -> None:
         # Okabe & Ito 2008, with a line style each, so that print and colour-blind readers can tell.
         colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
         styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-        frames, means = self.curves[track].points()
+        seconds, means = self.curves[track].points()
         for index, name in enumerate(self._classes):
             colour, style = colours[index % 7], styles[index % 7]
-            mark = "." if len(frames) < 3 else None
+            mark = "." if len(seconds) < 3 else None
             axis.plot(
-                frames / rate,
+                seconds,
                 means[:, index],
                 color=colour,
                 linestyle=style,

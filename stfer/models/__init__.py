@@ -4,11 +4,12 @@ All are called `model.apply(variables, clips, train=False, mask=None) -> (logits
 `clips: float [batch, time, height, width, channel]` in [0, 1]; see `stfer.models.blocks.Architecture`.
 """
 
-from stfer.data.clips import last_frames, sliding, spread
+from stfer.data.clips import last_frames, reference_and_last, sliding, spread
 from stfer.models.conv3d import Conv3D
 from stfer.models.early_fusion import EarlyFusion
 from stfer.models.fields import describe_fields, parse_fields
 from stfer.models.late_fusion import LateFusion
+from stfer.models.pair_difference import PairDifference
 from stfer.models.registry import (
     ARCHITECTURES,
     Registration,
@@ -27,6 +28,7 @@ register("late_fusion", clips=spread)(LateFusion)
 register("slow_fusion", clips=last_frames)(SlowFusion)
 register("conv3d", clips=sliding)(Conv3D)
 register("rnn", clips=last_frames)(RNN)
+register("pair_difference", clips=reference_and_last)(PairDifference)
 register_related()
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Conv3D",
     "EarlyFusion",
     "LateFusion",
+    "PairDifference",
     "Registration",
     "SingleFrame",
     "SlowFusion",

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from stfer.models.layers.contrast import normalized
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool, plain_max_pool
@@ -36,6 +37,9 @@ class Architecture(nn.Module):
         contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
       plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster on
         a CPU. Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
+      normalize: what is done to the frames first: a key of `stfer.models.layers.contrast.NORMALIZATIONS`. The paper
+        does nothing.
+      dropout: share of the features that is dropped in training before each dense layer; the paper drops none.
     """
 
     num_classes: int = 6
@@ -46,6 +50,12 @@ class Architecture(nn.Module):
     block3_features: Sequence[int] = (384, 384, 256)
     head_features: Sequence[int] = (4096, 4096)
     plain: bool = False
+    normalize: str = "none"
+    dropout: float = 0.0
+
+    def normalized(self, frames: jax.Array) -> jax.Array:
+        """Frames [..., height, width, channel] in [0, 1] as the field `normalize` asks."""
+        return normalized(frames, self.normalize)
 
     def check_clips(self, clips: jax.Array) -> None:
         """Raise ValueError unless clips are [batch, frames, height, width, channel] and large enough."""
@@ -135,20 +145,34 @@ class Tower(nn.Module):
 
 
 class Head(nn.Module):
-    """Dense layers with ReLU, then the logits."""
+    """Dense layers with ReLU, then the logits; a share `dropout` of what each sees is dropped in training."""
 
     num_classes: int
     features: Sequence[int] = (4096, 4096)
     dtype: jnp.dtype = jnp.float32
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
+    def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Map [batch, in] to float32 logits [batch, num_classes]."""
         out = {}
         for number, features in enumerate(self.features, start=1):
             name = f"dense{number}"
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return dense(self.num_classes, jnp.float32, "logits")(x), out
+
+
+def head_of(architecture: "Architecture") -> Head:
+    """The head of an architecture's widths, named "head"."""
+    return Head(
+        architecture.num_classes,
+        architecture.head_features,
+        architecture.dtype,
+        architecture.dropout,
+        name="head",
+    )
 
 
 def dense(features: int, dtype: jnp.dtype, name: str | None = None) -> nn.Dense:
@@ -209,10 +233,11 @@ class FrameByFrame(Architecture):
         Returns:
           [batch, time, features], and the tower's endpoints [batch, time, ...].
         """
+        frames = self.normalized(frames)
         features, out = self.tower(jnp.moveaxis(frames, 1, 0), train, mask)
         return jnp.moveaxis(features, 0, 1), out
 
-    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+    def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """From a clip's features [batch, frames, features] to float32 logits [batch, num_classes], and endpoints."""
         raise NotImplementedError
 
@@ -222,7 +247,7 @@ class FrameByFrame(Architecture):
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         features, out = self.encode(clips, train=train, mask=mask)
-        logits, behind = self.join(features)
+        logits, behind = self.join(features, train=train)
         return logits, out | behind | {"logits": logits}
 
 

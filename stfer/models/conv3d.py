@@ -5,7 +5,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from stfer.models.blocks import Architecture, Block, Block3, Endpoints, Head, named
+from stfer.models.blocks import Architecture, Block, Block3, Endpoints, head_of, named
 
 
 class Conv3D(Architecture):
@@ -19,12 +19,13 @@ class Conv3D(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, 5, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
+        clips = self.normalized(clips)
         common = {"dtype": self.dtype, "axis_name": self.axis_name, "plain": self.plain}
         block1 = Block(self.block1_features, (3, 11, 11), 3, name="block1", **common)
         x, out1 = block1(clips, train, mask)
         block2 = Block(self.block2_features, (3, 5, 5), name="block2", **common)
         x, out2 = block2(x, train, mask)
         x, out3 = Block3(self.block3_features, self.dtype, self.plain, name="block3")(x[:, 0])
-        logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
+        logits, head = head_of(self)(x, train)
         out = named(block1=out1, block2=out2, block3=out3, head=head)
         return logits, out | {"logits": logits}

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from stfer.models.blocks import Architecture, Endpoints, Head, named, tower_of
+from stfer.models.blocks import Architecture, Endpoints, head_of, named, tower_of
 from stfer.models.layers.convolution import stack_frames
 
 
@@ -18,8 +18,9 @@ class EarlyFusion(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, frames, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
+        clips = self.normalized(clips)
         stacked = stack_frames(clips)
         tower = tower_of(self)
         x, out = tower(stacked, train, mask)
-        logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
+        logits, head = head_of(self)(x, train)
         return logits, {"stacked": stacked} | out | named(head=head) | {"logits": logits}

@@ -2,7 +2,7 @@
 
 import jax
 
-from stfer.models.blocks import Endpoints, FrameByFrame, Head, named
+from stfer.models.blocks import Endpoints, FrameByFrame, head_of, named
 
 
 class LateFusion(FrameByFrame):
@@ -12,10 +12,10 @@ class LateFusion(FrameByFrame):
 
     def setup(self) -> None:
         super().setup()
-        self.head = Head(self.num_classes, self.head_features, self.dtype)
+        self.head = head_of(self)
 
-    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+    def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Concatenate the features [batch, frames, features] of a clip and classify them."""
         fused = features.reshape(features.shape[0], -1)
-        logits, out = self.head(fused)
+        logits, out = self.head(fused, train)
         return logits, {"fused": fused} | named(head=out)

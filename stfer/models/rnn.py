@@ -76,9 +76,11 @@ class RNN(FrameByFrame):
     def setup(self) -> None:
         super().setup()
         self.gru = GRU(self.units, self.recurrent_activation, self.dtype)
+        self.drop = nn.Dropout(self.dropout)
         self.logits = dense(self.num_classes, jnp.float32)
 
-    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+    def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Run the GRU over the features [batch, frames, features] and classify its last state."""
         states = self.gru(jnp.moveaxis(features, 1, 0))
-        return self.logits(states[-1]), named(gru={"states": jnp.moveaxis(states, 0, 1)})
+        last = self.drop(states[-1], deterministic=not train)
+        return self.logits(last), named(gru={"states": jnp.moveaxis(states, 0, 1)})

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax
 
-from stfer.models.blocks import Endpoints, FrameByFrame, Head, named, tower_of
+from stfer.models.blocks import Endpoints, FrameByFrame, head_of, named, tower_of
 
 
 class SingleFrame(FrameByFrame):
@@ -14,16 +14,16 @@ class SingleFrame(FrameByFrame):
 
     def setup(self) -> None:
         self.tower = tower_of(self)
-        self.head = Head(self.num_classes, self.head_features, self.dtype)
+        self.head = head_of(self)
 
     def encode(
         self, frames: jax.Array, *, train: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, Endpoints]:
         """The features [batch, 1, features] of frames [batch, 1, height, width, channel]."""
-        features, out = self.tower(frames[:, 0], train, mask)
+        features, out = self.tower(self.normalized(frames[:, 0]), train, mask)
         return features[:, None], out
 
-    def join(self, features: jax.Array) -> tuple[jax.Array, Endpoints]:
+    def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Classify the features [batch, 1, features]."""
-        logits, out = self.head(features[:, 0])
+        logits, out = self.head(features[:, 0], train)
         return logits, named(head=out)

@@ -11,7 +11,7 @@ from stfer.models.blocks import (
     Block,
     Block3,
     Endpoints,
-    Head,
+    head_of,
     named,
     shared_towers,
 )
@@ -29,6 +29,7 @@ class SlowFusion(Architecture):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify clips [batch, 10, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
+        clips = self.normalized(clips)
         common = {"dtype": self.dtype, "axis_name": self.axis_name, "plain": self.plain}
         # Frames 0-3, 2-5, 4-7, 6-9: [stack, batch, height, width, 4 * channel].
         stacks = jnp.stack([stack_frames(clips[:, first : first + 4]) for first in (0, 2, 4, 6)])
@@ -39,6 +40,6 @@ class SlowFusion(Architecture):
         x, out2 = block2(pairs, train, mask)
         fused = jnp.concatenate([x[0], x[1]], axis=-1)
         x, out3 = Block3(self.block3_features, self.dtype, self.plain, name="block3")(fused)
-        logits, head = Head(self.num_classes, self.head_features, self.dtype, name="head")(x)
+        logits, head = head_of(self)(x, train)
         out = named(block1=out1, block2=out2, block3=out3, head=head)
         return logits, {"stacks": jnp.moveaxis(stacks, 0, 1)} | out | {"logits": logits}

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stfer.data.lettering import legible
 from stfer.evaluation.voting import VOTES
 from stfer.reporting.runs import Run, display_name, read_run
 
@@ -71,6 +72,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS]
     with mpl.rc_context(_STYLE):
+        legible(figure)
         for path in paths:
             figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths

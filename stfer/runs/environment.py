@@ -33,11 +33,34 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def check_platform() -> None:
+    """Raise where JAX finds no device, before a checkpoint or a file is blamed for it.
+
+    Raises:
+        ValueError: With what to install or unset.
+    """
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        asked = (
+            os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms or "the default platform"
+        )
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"JAX finds no device of JAX_PLATFORMS={asked} ({reason}): unset JAX_PLATFORMS or set it to cpu, "
+            'or for an NVIDIA GPU install the driver and pip install "stfer[cuda]"'
+        ) from None
+
+
 def set_up_jax(cache_dir: str | Path) -> None:
     """Keep compiled programs in `cache_dir/xla`, unless $JAX_COMPILATION_CACHE_DIR names another folder.
 
     Call before the first computation. Compiled programs are keyed by JAX version, backend and program.
+
+    Raises:
+        ValueError: $JAX_PLATFORMS names a platform that is not here.
     """
+    check_platform()
     if jax.config.jax_compilation_cache_dir:
         return
     folder = Path(cache_dir) / COMPILED

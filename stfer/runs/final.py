@@ -140,6 +140,7 @@ class FinalTraining:
             precision=config.precision,
             fields=config.model,
             modules=self.plan.modules,
+            frame_rate=self.shards.frame_rate,
             training={
                 "settings": self.config.to_dict(),
                 "sequences": len(fold.train),

@@ -26,7 +26,7 @@ from stfer.runs.source import source_digests
 from stfer.storage.environment import versions
 from stfer.training import augment, batches
 from stfer.training.checkpoints import FoldCheckpoints
-from stfer.training.config import TrainConfig, identity
+from stfer.training.config import PRESETS, TrainConfig, identity
 from stfer.training.engine import Engine
 from stfer.training.parallel import make_engine
 from stfer.training.stages import Stage, stages_of
@@ -189,6 +189,14 @@ def stream_rules(learner: Learner) -> dict[str, ClipRule]:
     """
     entry = models.registration(learner.config.architecture)
     rules = dict(entry.rules(learner.module.frames))
+    if learner.config.clips:
+        rule = ClipRule(tuple(map(int, learner.config.clips.split(","))))
+        if rule.frames != learner.module.frames:
+            raise ValueError(
+                f"--clips={learner.config.clips} names {rule.frames} frames, and {learner.config.architecture} "
+                f"takes {learner.module.frames}"
+            )
+        rules[entry.inputs[0]] = rule
     first = rules[entry.inputs[0]]
     return rules | {name: rules.get(name, first) for name in learner.task.streams}
 
@@ -225,8 +233,14 @@ def set_aside(validation: str) -> float | list[str]:
 
 
 def canonical(config: TrainConfig) -> TrainConfig:
-    """The settings with the model's fields as values of their types, however they were written."""
-    fields = parse_fields(config.architecture, config.model)
+    """The settings with the model's fields as values of their types, however they were written.
+
+    What a preset says of fields that the architecture does not have is left out.
+    """
+    known = models.registration(config.architecture).fields
+    preset = PRESETS.get(config.preset, {}).get("model", {})
+    given = {k: v for k, v in config.model.items() if k in known or preset.get(k) != v}
+    fields = parse_fields(config.architecture, given)
     return config.replace(model=describe_fields(fields))
 
 

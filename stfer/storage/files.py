@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stfer.storage.locks import LockedError, lock
+
 
 def write_atomically(file: str | Path, text: str) -> None:
     """Write a UTF-8 text file in one rename: a reader sees the old content or the new, never a part.
@@ -98,15 +100,55 @@ def staged_folder(folder: str | Path, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: Something is in its place, before the work or after it.
+        LockedError: Another process is making it.
     """
     folder = Path(os.path.abspath(folder))
     if not replace:
         check_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        contextlib.nullcontext() if replace else _only_maker(folder),
+        _staged(folder, replace) as staging,
+    ):
+        yield staging
+
+
+@contextlib.contextmanager
+def _only_maker(folder: Path) -> Iterator[None]:
+    """Refuse a second process that would make the same folder, before it has worked in vain."""
+    file = folder.with_name(f".{folder.name}.lock")
+    with open(file, "w", encoding="utf-8") as stream:
+        try:
+            lock(stream)
+        except BlockingIOError:
+            raise LockedError(
+                f"another process is making {folder}: wait for it, or name another folder"
+            ) from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+@contextlib.contextmanager
+def _named_full_disk(folder: Path) -> Iterator[None]:
+    """A full disk's error does not say where the disk is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
+
+
+@contextlib.contextmanager
+def _staged(folder: Path, replace: bool) -> Iterator[Path]:
     staging = folder.with_name(f"{_staging_prefix(folder)}{secrets.token_hex(4)}")
     staging.mkdir()
     try:
-        yield staging
+        with _named_full_disk(folder):
+            yield staging
         if replace and folder.exists():
             os.rename(folder, staging.with_name(f"{staging.name}.old"))
         elif not replace:

@@ -45,6 +45,7 @@ class TrainConfig:
         validation: Training subjects that every fold sets aside: a share such as 0.2, or names; empty for none.
         patience: Epochs without a better validation loss that end a training; the weights of the best epoch are
             used. 0 for no early stopping.
+        clips: Offsets of a clip's frames from the sequence's end, such as -2,-1; empty for the architecture's own.
         seed: Seed of every random stream (with the fold's name and the epoch or step, nothing else).
         precision: "float32", "tensorfloat32" (products only, on GPUs that have it) or "bfloat16"
             (compute; parameters and logits stay float32).
@@ -73,6 +74,7 @@ class TrainConfig:
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     validation: str = ""
     patience: int = 0
+    clips: str = ""
     seed: int = 0
     precision: str = "float32"
     recompute_statistics: bool = False
@@ -100,6 +102,10 @@ class TrainConfig:
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}"
+            )
+        if self.clips and not re.fullmatch(r"-\d+(,-\d+)*", self.clips):
+            raise ValueError(
+                f"clips is {self.clips!r}; it must be offsets from the end, such as -2,-1"
             )
         if self.patience and not self.validation:
             raise ValueError(
@@ -166,6 +172,35 @@ def register_preset(name: str, **settings: Any) -> None:
 
 
 register_preset("paper")
+register_preset(
+    "strong",
+    model={"normalize": "local_contrast", "dropout": 0.3},
+    epochs=40,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=2.0,
+    label_smoothing=0.1,
+    augment="faces",
+    recompute_statistics=True,
+)
+register_preset(  # The model that ships, on pairs of synthetic people (experiments.pretrain).
+    "carry",
+    clips="-2,-1",
+    epochs=16,
+    batch_size=48,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    label_smoothing=0.1,
+    augment="faces",
+    recompute_statistics=True,
+)
 register_preset("demo", epochs=12, batch_size=7, learning_rate=1e-4, recompute_statistics=True)
 
 
@@ -182,7 +217,10 @@ def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
     """
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}")
-    changed = {field: value for field, value in overrides.items() if value is not None}
+    changed = {key: value for key, value in overrides.items() if value is not None}
+    for key in NESTED.values():
+        if key in changed:
+            changed[key] = dict(PRESETS[name].get(key, {})) | dict(changed[key])
     return TrainConfig(**(PRESETS[name] | {"architecture": architecture, "preset": name} | changed))
 
 

@@ -145,9 +145,6 @@ def test_validation_subjects_by_name_and_by_share():
         len(set(np.asarray(subjects)[protocol.with_validation(fold, subjects, 0.67).validation]))
         == 2
     )
-    assert protocol.with_validation(fold, subjects, " D, B").validation.tolist() == [1, 2, 4]
-    as_number, as_text = (protocol.with_validation(fold, subjects, who, 3) for who in (0.4, "0.4"))
-    assert as_number.validation.tolist() == as_text.validation.tolist()
     drawn = {
         tuple(protocol.with_validation(fold, subjects, 0.4, seed).validation) for seed in range(20)
     }
@@ -164,9 +161,7 @@ def test_validation_subjects_by_name_and_by_share():
         (0.9, "nobody left to train on"),
         (0.0, "the share of validation subjects is 0.0"),
         (1, "the share of validation subjects is 1"),
-        ("", "nobody left to validate with"),
-        ("0.0", "the share of validation subjects is 0.0"),
-        ("1.5", "no subject to validate with is named '1.5'"),
+        ("B", "a list of names or a share"),
     ],
 )
 def test_validation_that_cannot_be(who, sentence):

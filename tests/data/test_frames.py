@@ -86,12 +86,17 @@ def test_a_cut_jpeg_with_a_whole_thumbnail(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello, I am text\n", b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82", b"\0" * 500]
+    ("content", "sentence"),
+    [
+        (b"hello, I am text\n", "is no image that OpenCV reads"),
+        (b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82", "is cut short"),
+        (b"\0" * 500, "is no image that OpenCV reads"),
+    ],
 )
-def test_files_that_are_no_image(tmp_path, content):
+def test_files_that_are_no_image(tmp_path, content, sentence):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(UnreadableFrameError, match="no image that OpenCV reads"):
+    with pytest.raises(UnreadableFrameError, match=sentence):
         read_image(str(path))
 
 
@@ -148,7 +153,7 @@ def test_a_video_ends(video):
 
 def test_files_that_are_no_video(tmp_path):
     path = tmp_path / "a.mp4"
-    for content in (b"", b"text"):
+    for content, words in ((b"", "is empty"), (b"text", "is no video that FFmpeg reads")):
         path.write_bytes(content)
-        with pytest.raises(UnreadableFrameError, match=r"a\.mp4 is no video"):
+        with pytest.raises(UnreadableFrameError, match=rf"a\.mp4 {words}"):
             count_frames(str(path))

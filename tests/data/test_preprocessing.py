@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from stfer.data import overview, preprocess
+from stfer.data.cropping import Work, crop_group, crop_sequence
 from stfer.data.faces import DETECTORS, CropSettings, lbp
-from stfer.data.preprocess import crop_sequence
 from stfer.data.readers import READERS
 from stfer.data.sequence import EMOTIONS_6, Dropped, FrameSource, Sequence
 from stfer.data.shards import load_shards
@@ -136,16 +136,28 @@ def test_a_frame_without_a_face_drops_its_sequence(make, face):
 
 def test_missing_faces_are_interpolated_between_their_neighbours(make, face):
     whole = crop_sequence(make("a", faces_with(face, ())), LBP)
-    found = crop_sequence(make("b", faces_with(face, (0, 7, 8, 15))), INTERPOLATE)
-    assert [t for t, (_, how) in enumerate(found.faces) if how == "interpolated"] == [0, 7, 8, 15]
+    found = crop_sequence(make("b", faces_with(face, (4, 7, 8))), INTERPOLATE)
+    assert [t for t, (_, how) in enumerate(found.faces) if how == "interpolated"] == [4, 7, 8]
     x = [box.x for box, _ in found.faces]
-    assert x[0] == x[1]
-    assert x[15] == x[14]
     assert x[7] == pytest.approx(x[6] + (x[9] - x[6]) / 3)
     assert abs(x[7] - whole.faces[7].face.x) < 6
     assert found.crops[7].any()
     reason = crop_sequence(make("c", [np.full((100, 140), 9, np.uint8)] * 15), INTERPOLATE)
     assert reason.startswith("no face in frame 1")
+
+
+def test_what_interpolation_does_not_fill(make, face):
+    """Nothing before the first face or after the last, and at most a share of the frames."""
+    for name, missing in (("a", (0,)), ("b", (15,))):
+        reason = crop_sequence(make(name, faces_with(face, missing)), INTERPOLATE)
+        assert reason.endswith("interpolation fills only between faces")
+    many = make("c", faces_with(face, (4, 6, 8, 10, 12)))
+    assert crop_sequence(many, INTERPOLATE) == (
+        "no face in frame 5: 004.png, and in 4 more; interpolation fills at most 25% of the frames, "
+        "and 31% lack a face"
+    )
+    [found] = crop_group([many], Work(INTERPOLATE, missing_share=0.4))
+    assert [how for _, how in found.faces].count("interpolated") == 5
 
 
 def test_the_first_frames_are_sought_from_the_next_ones(make, face, monkeypatch):
@@ -215,11 +227,11 @@ def progress(frames):
     if len(done) == kill_after:
         os.kill(os.getpid(), signal.SIGKILL)
 read = []
-real = preprocess.crop_sequence
-def counted(sequence, *rest):
-    read.append(sequence.id)
-    return real(sequence, *rest)
-preprocess.crop_sequence = counted
+real = preprocess.crop_group
+def counted(sequences, *rest):
+    read.extend(sequence.id for sequence in sequences)
+    return real(sequences, *rest)
+preprocess.crop_group = counted
 preprocess.preprocess(
     sequences, out, CropSettings("none", size=16), name="t", population="t", progress=progress)
 print(",".join(read))

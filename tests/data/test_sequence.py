@@ -1,6 +1,15 @@
 """Selecting sequences: every rule of the paper's subset, with its reason in words."""
 
-from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, FrameSource, Sequence, readable, select
+from stfer.data.sequence import (
+    EMOTIONS_6,
+    EMOTIONS_7,
+    FrameSource,
+    Sequence,
+    alike_subjects,
+    alike_warning,
+    readable,
+    select,
+)
 
 
 def sequence(name: str, label: str = "anger", frames: int = 15, **fields) -> Sequence:
@@ -42,3 +51,36 @@ def test_seven_classes_keep_contempt_and_gaps_can_be_kept():
 def test_readable_takes_any_file_name():
     assert readable("Zoë") == "Zoë"
     assert readable(b"S\xff1".decode("utf-8", "surrogateescape")) == "S\\xff1"
+
+
+def test_subjects_that_look_like_one_person():
+    subjects = [
+        "1",
+        "001",
+        "p2",
+        "P2",
+        "P2 ",
+        "10",
+        "P10",
+        "S010",
+        "S10",
+        "0",
+        "00",
+        "a0b",
+        "a00b",
+        "é",
+        "É",
+        "x",
+    ]
+    assert alike_subjects(subjects) == [
+        ("0", "00"),
+        ("001", "1"),
+        ("P2", "P2 ", "p2"),
+        ("S010", "S10"),
+        ("a00b", "a0b"),
+        ("É", "é"),
+    ]
+    assert alike_warning(["a", "b", "a"]) == ""
+    warning = alike_warning(["1", "001"])
+    assert "'001' and '1'" in warning
+    assert "write one name in the manifest" in warning

@@ -90,5 +90,5 @@ def test_mistakes_are_one_sentence(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match=r"gone\.png is not there"):
         open_source(str(tmp_path / "list.txt"))
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
-    with pytest.raises(ValueError, match=r"bad\.mp4 is no video that OpenCV reads"):
+    with pytest.raises(ValueError, match=r"bad\.mp4 is no video that FFmpeg reads"):
         open_source(str(tmp_path / "bad.mp4"))

@@ -96,6 +96,28 @@ def test_a_stopped_training_goes_on_to_the_same_bits(data, tmp_path, engine, sto
     assert resumed.progress.history == whole.progress.history
 
 
+def test_a_state_that_is_not_finite_is_not_said_to_be_saved(data, tmp_path, caplog):
+    """Running statistics that are no numbers leave the training loss finite, but nobody could go on from them."""
+    fold = data[1][1]
+
+    def spoil(state):
+        bad = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), state.batch_stats)
+        return state.replace(batch_stats=bad)
+
+    sentence = f"stopped and saved, but for {fold.held_out}: a number in its state is not finite"
+    with pytest.raises(fit_lib.Stopped, match=sentence) as caught:
+        train(
+            engine_for(data, steps_per_call=1),
+            fold,
+            tmp_path,
+            starts=[spoil],
+            should_stop=lambda: True,
+        )
+    assert caught.value.unsaved == (fold.held_out,)
+    assert f"fold {fold.held_out}: a number in its state is not finite" in caplog.text
+    assert not list(tmp_path.rglob("training/*"))
+
+
 def _calls(engine):
     return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
 

@@ -61,6 +61,8 @@ class FaceFollower:
         self._tracks: list[_Track] = []
         self._made = 0
         self._since_search = search_every
+        self.left_out = 0
+        """The most faces of one frame that were seen and not followed, because of `largest`."""
 
     def __call__(self, frame: np.ndarray) -> list[tuple[int, Tracked | None]]:
         """Take the next frame, uint8 [height, width, 3] RGB or [height, width] grey.
@@ -117,11 +119,17 @@ class FaceFollower:
             if face is not None:
                 free.remove(face)
                 track.take(self._refined(frame, face), "whole")
+        left_out = 0
         for face in free:
             refined = self._refined(frame, face)
-            if len(self._tracks) < self._largest and not _is_one_of(refined, self._seen()):
+            if _is_one_of(refined, self._seen()):
+                continue
+            if len(self._tracks) < self._largest:
                 self._made += 1
                 self._tracks.append(_Track(self._made, Tracked(refined, "whole")))
+            else:
+                left_out += 1
+        self.left_out = max(self.left_out, left_out)
 
     def _going_on(self, track: _Track, faces: list[Face]) -> Face | None:
         """Which of the faces, the largest first, a lost track goes on with: the largest if it overlaps its last box."""

@@ -95,7 +95,7 @@ def read(root: str | Path) -> tuple[list[Sequence], list[Dropped]]:
 
 def find_layout(root: str | Path) -> Layout:
     """Find the image and label folders at any of the nestings that the zips unpack to."""
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     images = tree.find_root(root, IMAGE_NESTINGS, "CK+")
     places = [root]
     # --root may also be the image folder itself, with the labels beside it or beside its parent.
@@ -132,7 +132,7 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
         return Dropped(id_, name, label, reason)
 
     try:
-        frames = tree.images(take.path)
+        frames, unread = tree.images(take.path)
     except OSError as error:
         return drop(f"unreadable folder: {error.strerror}")
     try:
@@ -141,8 +141,8 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
         return drop(_sentence(error))
     if label is None:
         return drop("unlabelled")
-    if not frames:
-        return drop("no image files", label[0])
+    if unread or not frames:
+        return drop(unread or "no image files", label[0])
     sources = tuple(FrameSource(path) for path in frames)
     missing = _missing(frames, label[1])
     return Sequence(id_, name, label[0], sources, missing=missing, rate=FRAME_RATE)

@@ -5,6 +5,7 @@ or the same below `{VL|NI}_Acropped` in the pre-cropped tree (`PreProcess_Img` a
 paper uses VL, the visible-light camera. A subject is one person in all lights and cameras.
 """
 
+import os
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def find_layout(root: str | Path, modality: str = "vl") -> Layout:
     """Find the folder with the lights: original frames first, else the pre-cropped ones."""
     if modality not in MODALITIES:
         raise ValueError(f"modality {modality!r} is unknown: use {' or '.join(MODALITIES)}")
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     tree.find_root(root, (), "Oulu-CASIA")
     original, cropped = modality.upper(), f"{modality.upper()}_Acropped"
     tried: list[str] = []
@@ -141,13 +142,13 @@ def _read_subject(
             dropped.append(Dropped(id_, name, "", reason))
             continue
         try:
-            frames = tree.images(expression.path)
+            frames, unread = tree.images(expression.path)
         except OSError as error:
             reason = f"unreadable folder: {error.strerror}"
             dropped.append(Dropped(id_, name, label, reason))
             continue
-        if not frames:
-            dropped.append(Dropped(id_, name, label, "no image files"))
+        if unread or not frames:
+            dropped.append(Dropped(id_, name, label, unread or "no image files"))
             continue
         sources = tuple(FrameSource(path) for path in frames)
         missing = tree.missing_numbers(frames)

@@ -1,16 +1,19 @@
 """Listing data-set folders as they come out of a zip: stray files, odd order, several nestings, links."""
 
+import codecs
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
+from stfer.data.pictures import EXTRA, PLUGINS, is_picture, is_unread
 from stfer.data.sequence import readable
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
-)
+# Digits of a time since 1970 in seconds, milliseconds, microseconds and nanoseconds, up to the year 2286.
+_STAMP_DIGITS = {10: 1.0, 13: 1e3, 16: 1e6, 19: 1e9}
+_EARLIEST = 946_684_800  # the year 2000
 _STRAY = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
@@ -35,13 +38,72 @@ def folders(folder: str | Path) -> list[os.DirEntry]:
     return [entry for entry in entries(folder) if _is_dir(entry)]
 
 
-def images(folder: str | Path) -> list[str]:
-    """Paths of the image files directly in a folder, in numeric order of their names."""
-    return [
+def images(folder: str | Path) -> tuple[list[str], str]:
+    """The pictures directly in a folder.
+
+    Returns:
+        Paths of those that are read, in numeric order of their names; and a reason not to take them for
+        whole, where the folder holds pictures that are not read. Such a picture beside a readable one of
+        the same name, as cameras write raw files, is no loss.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    files = [entry for entry in entries(folder) if not _is_dir(entry)]
+    found = [entry.path for entry in files if is_picture(entry.name)]
+    stems = {os.path.splitext(path)[0] for path in found}
+    unread = [
         entry.path
-        for entry in entries(folder)
-        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not _is_dir(entry)
+        for entry in files
+        if is_unread(entry.name) and os.path.splitext(entry.path)[0] not in stems
     ]
+    return found, _unread(unread, len(found))
+
+
+def _unread(paths: list[str], read: int) -> str:
+    if not paths:
+        return ""
+    suffix, _ = Counter(os.path.splitext(path)[1].lower() for path in paths).most_common(1)[0]
+    help_ = f"which need {EXTRA}" if suffix in PLUGINS else "convert them to .png or .jpg"
+    example = readable(os.path.basename(paths[0]))
+    return (
+        f"pictures that are not read: {len(paths)} of {len(paths) + read} are of a kind such as "
+        f"{example}, {help_}"
+    )
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a table or list as people save it: UTF-8, or UTF-16 or UTF-32 with its byte order mark.
+
+    Raises:
+        UnicodeDecodeError: it is none of these.
+    """
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return data.decode("utf-32")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
+
+
+def stamps(paths: Iterable[str]) -> list[float]:
+    """Seconds since the first frame of pictures that are named by their time; empty for other names.
+
+    The last digits of every name must be a time since 1970 in seconds, milliseconds, microseconds or
+    nanoseconds, and the times ascend.
+    """
+    found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
+    if len(found) < 2 or not all(found):
+        return []
+    units = {_STAMP_DIGITS.get(len(match[1])) for match in found}
+    unit = units.pop()
+    if units or unit is None:
+        return []
+    numbers = [int(match[1]) for match in found]
+    if numbers[0] < _EARLIEST * unit or any(b < a for a, b in pairwise(numbers)):
+        return []
+    seconds = [(number - numbers[0]) / unit for number in numbers]
+    # Frame numbers step by one; a day of seconds between frames is no recording.
+    return seconds if 0 < seconds[-1] < 86_400 * len(seconds) and unit > 1 else []
 
 
 def natural(name: str) -> tuple:
@@ -54,8 +116,12 @@ def missing_numbers(paths: Iterable[str]) -> str:
     """What a folder's frame numbers lack or repeat, in words; empty when they step evenly.
 
     Numbers are the last digits of the names. Names without them tell nothing, and an even step
-    (every fifth frame of a video, say) is no gap.
+    (every fifth frame of a video, say) is no gap. Names that are times jitter; among them a gap is a
+    step of more than three usual ones.
     """
+    paths = list(paths)
+    if seconds := stamps(paths):
+        return _missing_times(seconds)
     found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
     if not all(found):
         return ""
@@ -71,6 +137,16 @@ def missing_numbers(paths: Iterable[str]) -> str:
     between = f"frame {first}" if first >= last else f"frames {first} to {last}"
     more = f", and {len(gaps) - 1} more gaps" if len(gaps) > 1 else ""
     return f"{between} missing{more}"
+
+
+def _missing_times(seconds: list[float]) -> str:
+    steps = [b - a for a, b in pairwise(seconds)]
+    usual = sorted(steps)[len(steps) // 2]
+    gaps = [start for start, step in zip(seconds, steps, strict=False) if step > 3 * usual]
+    if not gaps:
+        return ""
+    more = f", and {len(gaps) - 1} more gaps" if len(gaps) > 1 else ""
+    return f"no frame for {max(steps):g} s after second {gaps[0]:g}{more}"
 
 
 def child(folder: str | Path, name: str) -> Path | None:

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence of the table: where its frames lie."""
+    """One sequence of the table: where its frames lie, and its further columns."""
 
     sequence: str
     subject: str
@@ -65,6 +65,7 @@ class Row:
     file: str
     offset: int
     frames: int
+    more: dict[str, str] = field(default_factory=dict)
 
 
 def header_checksum(header: Mapping[str, Any]) -> str:
@@ -109,9 +110,9 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: 'format' is {header['format']}, and formats count from 1")
     if header["format"] == 1:
         header |= {"streams": {}, "frame_rate": None}
-    for field, kind in _FIELDS.items():
-        if not isinstance(header.get(field), kind) or isinstance(header.get(field), bool):
-            raise ValueError(f"{path} is damaged: {field!r} is missing or no {kind.__name__}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(header.get(name), kind) or isinstance(header.get(name), bool):
+            raise ValueError(f"{path} is damaged: {name!r} is missing or no {kind.__name__}")
     if not 1 <= header["size"] <= MAX_SIZE:
         raise ValueError(
             f"{path}: 'size' is {header['size']}, and frames have 1 to {MAX_SIZE} pixels"
@@ -174,9 +175,16 @@ def read_table(folder: Path, header: dict[str, Any]) -> list[Row]:
     path = folder / TABLE
     reader = csv.reader(io.StringIO(_read_text(folder, TABLE), newline=""), strict=True)
     try:
-        if tuple(next(reader, ())) != TABLE_COLUMNS:
-            raise ValueError(f"{path} is damaged: its columns are not {','.join(TABLE_COLUMNS)}")
-        rows = [_row(values, header, f"{path}, line {reader.line_num}") for values in reader]
+        columns = tuple(next(reader, ()))
+        if columns[: len(TABLE_COLUMNS)] != TABLE_COLUMNS or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"{path} is damaged: its columns do not begin with {','.join(TABLE_COLUMNS)}, or two "
+                "have one name"
+            )
+        further = columns[len(TABLE_COLUMNS) :]
+        rows = [
+            _row(values, header, f"{path}, line {reader.line_num}", further) for values in reader
+        ]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num} is damaged: {error}") from None
     if len({row.sequence for row in rows}) < len(rows):
@@ -186,12 +194,11 @@ def read_table(folder: Path, header: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def _row(values: list[str], header: dict[str, Any], where: str) -> Row:
-    if len(values) != len(TABLE_COLUMNS):
-        raise ValueError(
-            f"{where} is damaged: {len(values)} fields instead of {len(TABLE_COLUMNS)}"
-        )
-    sequence, subject, label, file, offset, frames = values
+def _row(values: list[str], header: dict[str, Any], where: str, further: tuple[str, ...]) -> Row:
+    wanted = len(TABLE_COLUMNS) + len(further)
+    if len(values) != wanted:
+        raise ValueError(f"{where} is damaged: {len(values)} fields instead of {wanted}")
+    sequence, subject, label, file, offset, frames, *others = values
     if not all(re.fullmatch(r"[0-9]{1,12}", number) for number in (offset, frames)):
         raise ValueError(f"{where} is damaged: offset and frames must be whole numbers")
     if label not in header["classes"]:
@@ -200,7 +207,8 @@ def _row(values: list[str], header: dict[str, Any], where: str) -> Row:
         raise ValueError(f"{where}: {file[:100]!r} is no frame file of the header")
     if int(frames) == 0:
         raise ValueError(f"{where} is damaged: a sequence without frames")
-    return Row(sequence, subject, label, file, int(offset), int(frames))
+    more = dict(zip(further, others, strict=True))
+    return Row(sequence, subject, label, file, int(offset), int(frames), more)
 
 
 def _is_frame_file(name: str, header: dict[str, Any]) -> bool:
@@ -223,7 +231,8 @@ def open_array(folder: Path, name: str, stream: Stream) -> np.ndarray:
                 raise ValueError(f"NumPy file version {version}")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=4096)
             start = file.tell()
-    except (ValueError, EOFError) as error:
+    # NumPy parses its header as Python source, and tokenizer and parser raise much beside ValueError.
+    except Exception as error:
         raise ValueError(f"{path} is damaged: no NumPy array file ({error})") from None
     if dtype != stream.dtype or fortran or not shape or shape[1:] != stream.shape:
         raise ValueError(f"{path} holds {dtype} {shape}, not {stream}")

@@ -43,6 +43,7 @@ class Shards:
         streams: what there is for each frame, from name to (dtype, shape of one frame's row): `frames`, and
             others such as `landmarks`. Of several sets those that all of them have.
         frame_rate: frames a second; None where it is not known, or sets differ.
+        more: for each sequence what else its manifest says, a text a column.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Shards:
     # From a stream's name to the array and offset of each sequence; and why a stream of some sets is none of all.
     _views: Mapping[str, Sequence[tuple[np.ndarray, int]]]
     _lacking: Mapping[str, str] = field(default_factory=dict)
+    more: tuple[Mapping[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -139,6 +141,7 @@ def load_shards(folder: str | Path, verify: bool = True) -> Shards:
         header=header,
         streams=streams,
         frame_rate=check_frame_rate(header["frame_rate"]),
+        more=tuple(row.more for row in rows),
         _views=views,
     )
 
@@ -204,6 +207,7 @@ def load_data(folders: str, verify: bool = True) -> Shards:
         header={"sets": [shards.header for shards in sets]},
         streams=streams,
         frame_rate=rates.pop() if len(rates) == 1 else None,
+        more=tuple(row for shards in sets for row in shards.more),
         _views={
             name: [view for shards in sets for view in shards._views[name]] for name in streams
         },

@@ -122,6 +122,7 @@ class ShardWriter:
         frames: np.ndarray,
         note: Any = None,
         streams: Mapping[str, np.ndarray] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         """Append a kept sequence.
 
@@ -132,6 +133,7 @@ class ShardWriter:
             frames: uint8 [length, size, size, 3], RGB.
             note: anything JSON can hold, kept in `entries` (for tables made at the end).
             streams: an array [length, *shape] for each further stream.
+            more: what else is known of it, for further columns of the table.
 
         Raises:
             ValueError: an array or the label does not fit; names the sequence.
@@ -159,6 +161,7 @@ class ShardWriter:
                 "frames": len(frames),
                 "crc": crc,
                 "note": note,
+                "more": dict(more or {}),
             }
         )
 
@@ -276,13 +279,16 @@ class ShardWriter:
 
 
 def _table(kept: list[dict[str, Any]]) -> bytes:
+    further = list(dict.fromkeys(name for e in kept for name in e.get("more", ())))
     rows = (
         (
             *(e[field] for field in ("sequence", "subject", "label")),
             stream_file(FRAMES, e["shard"]),
             e["offset"],
             e["frames"],
+            *(e.get("more", {}).get(name, "") for name in further),
         )
         for e in kept
     )
-    return csv_bytes(shard_format.TABLE_COLUMNS, rows)
+    names = [f"{n}_" if n in shard_format.TABLE_COLUMNS else n for n in further]
+    return csv_bytes((*shard_format.TABLE_COLUMNS, *names), rows)

@@ -16,11 +16,11 @@ from stfer.data.sequence import EMOTIONS_7
 SYNONYMS = load_synonyms()
 
 
-def write_video(path, frames=12, size=(32, 24)):
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, size)
+def write_video(path, frames=12, size=(32, 24), rate=25):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, size)
     assert video.isOpened()
     for number in range(frames):
-        video.write(np.full((size[1], size[0], 3), 20 * number, np.uint8))
+        video.write(np.full((size[1], size[0], 3), 10 * number, np.uint8))
     video.release()
 
 
@@ -116,7 +116,7 @@ def test_every_mistake_at_once_with_its_line(root):
         ("", "line 1: the file is empty"),
         ("\n\n", "the file is empty"),
         ("path,emotion\nbo.avi,happy\n", "no column subject"),
-        ("path;subject;emotion\n", "no column path.*with commas"),
+        ("path:subject:emotion\n", "no column path.*with commas"),
         ("path,subject,emotion,strat\n", "unknown column 'strat'"),
         ("path,path,subject,emotion\n", "named twice"),
         ('path,subject,emotion\nbo.avi,"Bo,happy\n', "line 2: not CSV"),
@@ -166,6 +166,95 @@ def test_loops_and_zero_bytes(root):
         read(root, b"path,subject,emotion\nloop,A,happy\na\0b,A,happy\n")
 
 
+def table(root, text, encoding="utf-8", **options):
+    return read(root, text.encode(encoding), **options)[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_spreadsheets_delimiters_and_encodings(root, encoding, delimiter):
+    text = "Path,Subject,Emotion,Start,End\r\nbo.avi,Zoë,fear,2,9\r\n".replace(",", delimiter)
+    (found,) = table(root, text, encoding)
+    assert (found.subject, len(found)) == ("Zoë", 7)
+
+
+def test_what_spreadsheets_add(root):
+    text = (
+        'sep=;\r\n"path";"subject";"emotion";;\r\n"bo.avi";"\u00a0Bo ";"fear";;\r\n;;;;\r\n;;\r\n'
+    )
+    (found,) = table(root, text)
+    assert (found.id, found.subject, found.more) == ("bo.avi", "Bo", {})
+    with pytest.raises(manifest.ManifestError, match="save it as CSV"):
+        read(root, b"PK\x03\x04 an Excel file")
+
+
+def test_what_pandas_writes(root):
+    """Whole numbers as floats beside empty cells, an index column, NaN as text, further columns."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "path": ["bo.avi", "bo.avi"],
+            "subject": ["A", "B"],
+            "emotion": ["happy", "sad"],
+            "start": [2.0, np.nan],
+            "end": [7.0, np.nan],
+            "age": [31, 40],
+            "camera": ["left", "right"],
+            "sequence": ["one", None],
+        }
+    )
+    for options in ({}, {"na_rep": "nan"}, {"na_rep": "NaN", "sep": ";", "decimal": ","}):
+        one, two = table(root, frame.to_csv(**options))
+        assert (one.id, len(one), one.frames[0].number) == ("one", 5, 2)
+        assert (two.id, len(two), two.open_end) == ("bo.avi", 12, True)
+        assert one.more == {"age": "31", "camera": "left"}
+
+
+@pytest.mark.parametrize("start", ["2.5", "-1", "1e1", "0x1", "2.0.0", "zwei"])
+def test_numbers_that_are_not_whole(root, start):
+    with pytest.raises(manifest.ManifestError, match="is no whole number from 0"):
+        table(root, f"path,subject,emotion,start\nbo.avi,A,fear,{start}\n")
+
+
+def test_a_column_that_is_nearly_known_is_asked_about(root):
+    for name, meant in (("starts", "start"), ("emotoin", "emotion"), ("ends", "end")):
+        with pytest.raises(manifest.ManifestError, match=f"'{name}': is '{meant}' meant"):
+            table(root, f"path,subject,emotion,{name}\nbo.avi,A,fear,1\n")
+
+
+def test_paths_from_windows_and_from_home(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root))
+    text = "path,subject,emotion,sequence\nclips\\ana smile,A,fear,a\n~/bo.avi,A,fear,b\n"
+    one, two = table(root, text)
+    assert (len(one), len(two)) == (5, 12)
+    with pytest.raises(manifest.ManifestError, match="is a place on a Windows machine"):
+        table(root, "path,subject,emotion\nC:\\data\\a.avi,A,fear\n")
+
+
+def test_stills(root):
+    (found,) = table(root, "path,subject,emotion\nclips/ana smile/f3.png,A,fear\n")
+    assert [(f.path[-6:], f.number) for f in found.frames] == [("f3.png", None)]
+
+
+def test_frames_of_another_rate_are_taken_by_time(root):
+    """Every second frame of 50 a second, counted back from the last; all of a video of 25."""
+    write_video(root / "fast.avi", frames=21, rate=50)
+    text = "path,subject,emotion,end\nfast.avi,A,fear,\nbo.avi,A,fear,\nfast.avi,A,fear,20\n"
+    fast, same, part = table(root, text, rate=25.0)
+    assert [f.number for f in fast.frames] == list(range(0, 21, 2))
+    assert [f.number for f in same.frames] == list(range(12))
+    assert [f.number for f in part.frames] == list(range(1, 20, 2))
+    assert (fast.rate, same.rate) == (25, 25)
+    assert table(root, text)[0].rate == pytest.approx(50)
+
+
+def test_a_slow_video_repeats_frames():
+    seconds = np.arange(4) / 10
+    assert manifest.at_rate(seconds, 30).tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]
+    assert manifest.at_rate(np.zeros(1), 20).tolist() == [0]
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_give_rows_or_mistakes(data):
     _, errors = manifest.parse(data, SYNONYMS)
@@ -176,7 +265,7 @@ def test_any_bytes_give_rows_or_mistakes(data):
 cells = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
 )
-names = cells.filter(lambda text: text == text.strip())
+names = cells.filter(lambda text: text == text.strip().strip("\ufeff\u200b"))
 spans = st.one_of(st.just(("", "")), st.tuples(st.integers(0, 99), st.integers(100, 999)))
 
 

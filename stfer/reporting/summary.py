@@ -75,7 +75,7 @@ def summary_table(comparison: Comparison, vote: str, name: str) -> Table:
 
 
 def partial_notes(comparison: Comparison) -> list[str]:
-    """A warning for each run that does not stand on every fold."""
+    """A warning for each run that does not stand on every fold, and for seeds of unlike code."""
     notes = []
     for runs in comparison.by_architecture.values():
         used = counted(runs)
@@ -84,6 +84,12 @@ def partial_notes(comparison: Comparison) -> list[str]:
                 out = "" if run in used else "; fewer than another seed, so it is left out"
                 name = display_name(run.architecture)
                 notes.append(f"Partial: {name}, seed {run.seed}, stands on {run.folds} folds{out}.")
+        if any(run.code != used[0].code for run in used):
+            seeds = ", ".join(str(run.seed) for run in used)
+            notes.append(
+                f"Unlike code: {display_name(runs[0].architecture)}'s seeds {seeds} were trained by unlike versions "
+                "of its code, so their spread is not that of the seeds alone."
+            )
     return notes
 
 

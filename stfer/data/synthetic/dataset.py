@@ -111,7 +111,7 @@ def _write_person(out: Path, tasks: Sequence[Task]) -> int:
     return sum(_write_sequence(out, task) for task in tasks)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """One thread a process, as the processes fill the cores; and no life beyond the parent's."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted too, and ends us.
@@ -162,7 +162,7 @@ def _run(out: Path, tasks: Sequence[Task], workers: int, bar: tqdm) -> None:
     jobs = [tasks[first : first + per_job] for first in range(0, len(tasks), per_job)]
     # Spawned, because the parent may hold JAX's threads, which a fork would break.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
         futures: list[Future[int]] = [pool.submit(_write_person, out, job) for job in jobs]
         try:
             for future in as_completed(futures):

@@ -1,0 +1,136 @@
+"""Pairs of frames of synthetic people, a reference and a later frame, labelled by what the later one shows.
+
+For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so
+that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a network
+that learns from them says what the later frame shows even where the reference was badly chosen.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stfer.data.faces import CropSettings, FaceFollower, crop_face
+from stfer.data.labels import NEUTRAL
+from stfer.data.sequence import EMOTIONS_6
+from stfer.data.shards import load_shards, write_shards
+from stfer.data.synthetic.conditions import Conditions
+from stfer.data.synthetic.dataset import VERSION, start_worker
+from stfer.data.synthetic.moments import frames_at
+from stfer.data.synthetic.takes import stage
+from stfer.storage.files import staged_folder
+
+CLASSES = (*EMOTIONS_6, NEUTRAL)
+MOMENTS = (0, 0.05, 0.65, "apex")  # of an expression: twice calm, on the way, at its end
+CALM_FRAMES = 4  # of a take in which nothing is expressed: blinks, glances, speech
+WEAKEST = (
+    0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
+)
+Pair = tuple[str, str, str, np.ndarray]
+
+
+def person_pairs(
+    seed: int, subject: int, crop: CropSettings, conditions: Conditions | None = None
+) -> list[Pair]:
+    """All pairs of one person.
+
+    Args:
+        seed: Of the set.
+        subject: Number of the person, from 1.
+        crop: How faces are found and cut. A frame without a face is left out.
+        conditions: What is asked for; by default everything is drawn.
+
+    Returns:
+        `(id, subject, class, frames)` with frames uint8 [2, size, size, 3], the reference first.
+    """
+    name = f"S{subject:03d}"
+    pairs: list[Pair] = []
+    for number, emotion in enumerate(EMOTIONS_6):
+        take = stage(seed, subject, emotion, conditions=conditions or Conditions())
+        progress = take.performance.progress
+        faces = _faces(take, frames_at(MOMENTS, progress), crop)
+        _, _, intensity, _ = take.performance.apexes[-1]
+        wanted = [("apex", 0, 3, emotion), ("back", 3, 0, NEUTRAL), ("calm", 0, 1, NEUTRAL)]
+        if 0.65 * intensity >= WEAKEST:
+            wanted += [("way", 0, 2, emotion), ("late", 2, 3, emotion)]
+        # Of each person, calm pairs of some of the takes: neutral is one class of seven.
+        keep_calm, keep_back = number % 2 == subject % 2, number % 3 == subject % 3
+        for what, first, second, label in wanted:
+            if (what == "calm" and not keep_calm) or (what == "back" and not keep_back):
+                continue
+            if (
+                len(faces) == len(MOMENTS)
+                and faces[first] is not None
+                and faces[second] is not None
+            ):
+                frames = np.stack([faces[first], faces[second]])
+                pairs.append((f"{name}/{emotion}/{what}", name, label, frames))
+    take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())
+    places = np.linspace(0, len(take) - 1, CALM_FRAMES).round().astype(int)
+    calm = _faces(take, [int(place) for place in places], crop)
+    for second in range(1, CALM_FRAMES):
+        if calm[0] is not None and calm[second] is not None:
+            frames = np.stack([calm[0], calm[second]])
+            pairs.append((f"{name}/{NEUTRAL}/{second}", name, NEUTRAL, frames))
+    return pairs
+
+
+def _faces(take, frames: list[int], crop: CropSettings) -> list[np.ndarray | None]:
+    """The cut faces of some frames of a take, None where none is found."""
+    follower = FaceFollower(crop, largest=1, patience=None)
+    found = []
+    for frame in take.frames(frames):
+        tracked = follower.one(frame)
+        found.append(None if tracked is None else crop_face(frame, tracked.face, crop))
+    return found
+
+
+def ensure_pairs(
+    cache_dir: str | Path,
+    subjects: int,
+    seed: int,
+    crop: CropSettings,
+    workers: int | None = None,
+    conditions: Conditions | None = None,
+) -> Path:
+    """The shard folder of these people's pairs, made if it is not there.
+
+    Args:
+        cache_dir: Its place is in the folder `synthetic` of it.
+        subjects: How many people.
+        seed: Of the set.
+        crop: How faces are found and cut.
+        workers: Processes; by default one a core.
+        conditions: See `person_pairs`.
+    """
+    asked = "" if conditions is None else f"-{conditions}".replace(" ", "")
+    key = f"pairs-subjects={subjects}-seed={seed}-version={VERSION}-size={crop.size}{asked}"
+    folder = Path(cache_dir).expanduser().absolute() / "synthetic" / key.replace("/", "")
+    if folder.is_dir():
+        load_shards(folder)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with staged_folder(folder) as staging:
+        staging.rmdir()
+        rows = _rendered(subjects, seed, crop, workers or os.cpu_count() or 1, conditions)
+        settings = crop.to_dict()
+        write_shards(staging, rows, name=f"synthetic pairs {seed}", classes=CLASSES, crop=settings)
+    return folder
+
+
+def _rendered(
+    subjects: int, seed: int, crop: CropSettings, workers: int, conditions: Conditions | None
+) -> Iterator[Pair]:
+    """Every person's pairs, in order."""
+    arguments = [(seed, subject, crop, conditions) for subject in range(1, subjects + 1)]
+    with tqdm(total=subjects, desc="Rendering pairs", unit="person") as bar:
+        # Spawned, because the parent may hold JAX's threads, which a fork would break.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, start_worker) as pool:
+            for pairs in pool.map(person_pairs, *zip(*arguments, strict=True)):
+                bar.update()
+                yield from pairs

@@ -71,16 +71,9 @@ def main(argv: list[str]) -> None:
     lights = [light.lower() for light in FLAGS.light]
     known = {"lights": lights, "modality": FLAGS.modality, "synonyms_file": FLAGS.synonyms}
     known["rate"] = FLAGS.frame_rate
-    listing = list_set(
-        FLAGS.dataset,
-        FLAGS.root,
-        known=known,
-        options=FLAGS.options,
-        classes=CLASSES[int(FLAGS.classes)],
-        min_frames=FLAGS.min_frames,
-        keep_gaps=FLAGS.gaps == "keep",
-        population=FLAGS.population,
-    )
+    chosen = {"classes": CLASSES[int(FLAGS.classes)], "min_frames": FLAGS.min_frames}
+    chosen |= {"keep_gaps": FLAGS.gaps == "keep", "population": FLAGS.population}
+    listing = list_set(FLAGS.dataset, FLAGS.root, known=known, options=FLAGS.options, **chosen)
     if listing.note and settings.detector != "none":
         print(f"note: {listing.note}")
     print(listing.counts_text())

@@ -304,7 +304,7 @@ def turn_that_helps(frames: Iterable[np.ndarray], settings: CropSettings) -> int
 
 def _share_outside(face: Face, shape: tuple[int, ...], settings: CropSettings) -> float:
     """The share of a crop's area that lies beyond the frame."""
-    side = max(face.width, face.height) * (1 + 2 * settings.margin)
+    side = max(face.width, face.height) * settings.enlargement
     inside = 1.0
     for start, length, limit in ((face.x, face.width, shape[1]), (face.y, face.height, shape[0])):
         left = start + length / 2 - side / 2

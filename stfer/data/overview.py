@@ -124,6 +124,7 @@ def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str
 def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: str) -> bytes:
     """A bar chart of the number of sequences a class (the paper's Fig. 12), as a PNG file's bytes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     count = Counter(labels)
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -131,7 +132,7 @@ def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: s
     bars = axes.bar(list(classes), [count[name] for name in classes], color="#4477aa")
     axes.bar_label(bars)
     axes.set_ylabel("sequences")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     # A dollar sign in a set's name is no formula.
     axes.set_title(f"{title}: {sum(count.values())} sequences".replace("$", r"\$"))
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def preprocess(
     rotate: int = 0,
     landmarks: Landmarks = None,
     workers: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
 ) -> Result:
     """Make the shard folder `out` of labelled sequences.
@@ -154,7 +154,9 @@ def _add(writer: ShardWriter, sequence: Sequence, result: Crops) -> None:
     )
 
 
-def _results(sequences: list[Sequence], work: Work, workers: int) -> Iterator[Crops | str]:
+def _results(
+    sequences: list[Sequence], work: Work, workers: int
+) -> Generator[Crops | str, None, None]:
     """Every sequence's result in order, with a few sequences a worker waiting."""
     groups = _groups(sequences, workers)
     is_video = any(source.number is not None for s in sequences for source in s.frames[:1])

@@ -76,7 +76,7 @@ class ShardWriter:
         check_new(folder)
         further = {key: make_stream(key, *kind) for key, kind in (streams or {}).items()}
         self._streams: dict[str, Stream] = {FRAMES: frames_stream(size), **further}
-        self._header = {
+        self._header: dict[str, Any] = {
             "format": shard_format.FORMAT,
             "name": name,
             "population": population,

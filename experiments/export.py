@@ -29,9 +29,10 @@ def main(argv: list[str]) -> None:
         raise command.UserError("--model is needed: a folder that experiments.train wrote")
     from stfer.inference import export as exporting
     from stfer.inference import load_model
-    from stfer.runs import modules
+    from stfer.runs import environment, modules
 
     modules.import_modules(FLAGS.modules)
+    environment.check_platform()
     out = FLAGS.out or Path("exports") / Path(FLAGS.model).resolve().name
     model = load_model(FLAGS.model)
     command.print_settings(

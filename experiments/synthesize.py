@@ -5,7 +5,6 @@ python -m experiments.synthesize --out=synthetic --subjects=240 --moments=0,0.5,
 python -m experiments.synthesize --contact_sheet=examples.jpg
 """
 
-import os
 from pathlib import Path
 
 from absl import flags
@@ -49,8 +48,10 @@ def main(argv: list[str]) -> None:
     del argv
     if not FLAGS.out and not FLAGS.contact_sheet:
         raise command.UserError("--out is needed: the folder to write, such as --out=synthetic")
+    from stfer.data.workers import usable_cores
+
     picture = _picture_path()
-    workers = FLAGS.workers or os.cpu_count() or 1
+    workers = FLAGS.workers or usable_cores()
     names = ("out", "subjects", "seed", "moments", "takes", "glasses", "light", "turn")
     settings = {name: FLAGS[name].value for name in (*names, "contact_sheet")}
     command.print_settings("Synthetic set", settings | {"workers": workers})

@@ -131,6 +131,7 @@ class VideoWriter:
         self._stream: Any = None
         self._size = (0, 0)
         self._next = 0
+        self._step = 0
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -159,10 +160,16 @@ class VideoWriter:
                 frame = _even(frame, self._size)
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             # Players need times that ascend; a thousandth of a second is no difference to see.
-            picture.pts = self._next = max(round(seconds * _UNITS), self._next)
+            picture.pts = max(round(seconds * _UNITS), self._next)
             picture.time_base = Fraction(1, _UNITS)
-            self._next += 1
-            container.mux(self._stream.encode(picture))
+            if self._next:
+                step = picture.pts - (self._next - 1)
+                self._step = min(step, self._step or step)
+            self._next = picture.pts + 1
+            for packet in self._stream.encode(picture):
+                # Nothing follows the last frame; it is shown as long as the others.
+                packet.duration = self._step or _UNITS // 25
+                container.mux(packet)
 
     def _open(self, width: int, height: int) -> av.container.OutputContainer:
         # MPEG-4 takes even sizes only.

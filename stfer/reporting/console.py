@@ -7,6 +7,7 @@ from typing import Any
 import tqdm
 
 from stfer.data.folds import Fold
+from stfer.data.sequence import alike_warning
 from stfer.inference.model import TrainedModel
 from stfer.runs.crossval import Outcome
 from stfer.runs.environment import hardware
@@ -48,7 +49,7 @@ def run_settings(plan: Plan, names: Sequence[str], pending: Sequence[str]) -> di
         "folds": f"{len(names)} of {len(plan.folds)}, {len(names) - len(pending)} of them finished",
         "hardware": _machine(),
         "run folder": plan.folder.path,
-    }
+    } | _warning(shards.subjects)
 
 
 def result_text(plan: Plan, outcome: Outcome) -> str:
@@ -86,7 +87,13 @@ def training_settings(plan: Plan) -> dict[str, object]:
         if watched
         else "none: the last epoch's weights",
         "hardware": _machine(),
-    }
+    } | _warning(subjects)
+
+
+def _warning(subjects: Sequence[str]) -> dict[str, object]:
+    """A warning about subjects that look like one person, before time is spent; often none."""
+    text = alike_warning(subjects)
+    return {"warning": text} if text else {}
 
 
 @contextlib.contextmanager

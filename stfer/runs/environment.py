@@ -41,14 +41,15 @@ def check_platform() -> None:
     """
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # JAX asserts where no plug-in answered at all.
         asked = (
             os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms or "the default platform"
         )
         reason = " ".join(str(error).split())[:200]
+        reason = f" ({reason})" if reason else ""
         raise ValueError(
-            f"JAX finds no device of JAX_PLATFORMS={asked} ({reason}): unset JAX_PLATFORMS or set it to cpu, "
-            'or for an NVIDIA GPU install the driver and pip install "stfer[cuda]"'
+            f"JAX finds no device of JAX_PLATFORMS={asked}{reason}: unset JAX_PLATFORMS or set it "
+            'to cpu, or for an NVIDIA GPU install the driver and pip install "stfer[cuda]"'
         ) from None
 
 

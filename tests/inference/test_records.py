@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stfer.data.faces import Face
+from stfer.data.video import Video
 from stfer.inference import record
 from stfer.inference.drawing import VideoWriter, annotate, scale_for
 from stfer.inference.sources import Frame
@@ -86,14 +87,25 @@ def test_tables_and_json(tmp_path):
 def test_curve_merges_neighbours_when_it_is_full():
     curve = Curve(5, 1)
     for frame in range(5, 5 + 2 * BINS + 3):
-        curve.add(frame, np.array([float(frame)]))
-    frames, means = curve.points()
+        curve.add(frame, frame / 10, np.array([float(frame)]))
+    seconds, means = curve.points()
     assert curve.frames_per_bin == 4
     assert curve.count == 2 * BINS + 3
-    assert len(frames) <= BINS
-    # Each point is the mean of the four frames around it, and the value is the frame's number.
-    np.testing.assert_allclose(means[:-1, 0], frames[:-1])
-    assert frames[0] == 6.5
+    assert len(seconds) <= BINS
+    # Each point is the mean of four frames; a frame's value is its number, and its time a tenth of it.
+    np.testing.assert_allclose(means[:, 0], 10 * seconds)
+    assert seconds[0] == pytest.approx(0.65)
+
+
+def test_curve_stands_at_the_frames_own_times():
+    """Frames that come slower and slower, and a stretch without any."""
+    curve = Curve(0, 1)
+    times = {0: 0.0, 1: 0.1, 2: 0.5, 6: 4.0}
+    for frame, seconds in times.items():
+        curve.add(frame, seconds, np.array([0.5]))
+    seconds, means = curve.points()
+    assert [seconds[frame] for frame in times] == list(times.values())
+    assert np.isnan(means[3:6]).all()
 
 
 def test_timeline_keeps_the_longest_tracks_and_draws_them(tmp_path):
@@ -104,9 +116,9 @@ def test_timeline_keeps_the_longest_tracks_and_draws_them(tmp_path):
         timeline.add(FrameResult(Frame(number, number / 25, PIXELS), shown, "classified"))
     assert 1 in timeline.curves
     assert len(timeline.curves) <= 64
-    path = timeline.draw(tmp_path / "timeline.png", 25.0, "a title")
+    path = timeline.draw(tmp_path / "timeline.png", "a title of 笑 for $5 or $6")
     assert cv2.imread(str(path)).shape[1] == 1080
-    Timeline(CLASSES).draw(tmp_path / "empty.png", 25.0, "nothing")
+    Timeline(CLASSES).draw(tmp_path / "empty.png", "nothing")
 
 
 def test_annotation_marks_the_face_and_leaves_the_source_alone():
@@ -131,10 +143,10 @@ def test_a_small_video_is_enlarged_until_text_fits():
 
 def test_video_is_written_whole(tmp_path):
     path = tmp_path / "out.mp4"
-    with VideoWriter(path, 10) as video:
-        for level in range(0, 250, 25):
-            video.write(np.full((121, 161, 3), (level, 0, 0), np.uint8))
-        video.write(np.full((60, 60, 3), 255, np.uint8))
+    with VideoWriter(path) as video:
+        for number, level in enumerate(range(0, 250, 25)):
+            video.write(np.full((121, 161, 3), (level, 0, 0), np.uint8), number / 10)
+        video.write(np.full((60, 60, 3), 255, np.uint8), 1.0)
     capture = cv2.VideoCapture(str(path))
     frames = []
     while (read := capture.read())[0]:
@@ -143,13 +155,24 @@ def test_video_is_written_whole(tmp_path):
     assert frames[0].shape == (120, 160, 3)
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
     assert abs(int(frames[4][60, 80, 2]) - 100) < 12, "red stays red"
-    assert frames[10][:, :100].mean() > 200
-    assert frames[10][:, 140:].mean() < 40, "a frame of another shape keeps its shape"
+    assert frames[10][:, 30:130].mean() > 200
+    assert frames[10][:, 145:].mean() < 40, "a frame of another shape keeps its shape"
+
+
+def test_an_annotated_video_runs_as_fast_as_its_source(tmp_path):
+    """Times of half a minute of a video that slows down, and two frames at one time."""
+    times = [0.0, 0.04, 0.08, 0.08, 1.5, 30.0]
+    with VideoWriter(tmp_path / "out.mp4") as video:
+        for seconds in times:
+            video.write(np.full((48, 64, 3), 90, np.uint8), seconds)
+    with Video(str(tmp_path / "out.mp4")) as written:
+        found = [frame.seconds for frame in written]
+    np.testing.assert_allclose(found, times, atol=0.0015)
 
 
 def test_a_video_that_cannot_be_written_is_one_sentence(tmp_path):
     with (
-        pytest.raises(OSError, match="cannot be written"),
-        VideoWriter(tmp_path / "no folder" / "x.mp4", 10) as video,
+        pytest.raises(OSError, match=r"No such file or directory: .*x\.mp4"),
+        VideoWriter(tmp_path / "no folder" / "x.mp4") as video,
     ):
-        video.write(PIXELS)
+        video.write(PIXELS, 0.0)

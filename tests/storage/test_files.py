@@ -14,6 +14,7 @@ from stfer.storage.files import (
     write_atomically,
     write_json,
 )
+from stfer.storage.locks import LockedError
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path, monkeypatch):
@@ -170,3 +171,22 @@ def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path):
     folder.mkdir()
     remove_leftovers(folder)
     assert sorted(os.listdir(tmp_path)) == [".set1.partial-0123", "set[1]"]
+
+
+def test_a_second_maker_of_one_folder_is_refused_at_its_start(tmp_path):
+    with staged_folder(tmp_path / "out") as staging:
+        (staging / "a").write_text("first")
+        with (
+            pytest.raises(LockedError, match=r"another process is making .*out: wait for it"),
+            staged_folder(tmp_path / "out"),
+        ):
+            pytest.fail("it must not begin")
+    assert (tmp_path / "out/a").read_text() == "first"
+    assert os.listdir(tmp_path) == ["out"], "no lock is left"
+
+
+def test_a_full_disk_is_named(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, staged_folder(tmp_path / "out"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "out")
+    assert os.listdir(tmp_path) == []

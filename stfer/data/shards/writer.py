@@ -169,6 +169,11 @@ class ShardWriter:
         """Record a sequence that is not kept."""
         self._record({"kept": False, **vars(dropped)})
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that every sequence has, `frames` first."""
+        return tuple(self._streams)
+
     def stream(self, name: str, entry: Mapping[str, Any]) -> np.ndarray:
         """A kept entry's rows of a stream, as a memory-mapped view [length, *shape]."""
         return self._arrays[name].read(entry["shard"], entry["offset"], entry["frames"])

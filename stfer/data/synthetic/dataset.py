@@ -34,6 +34,7 @@ from stfer.data.synthetic.takes import (
     render_sequence,
     stage,
 )
+from stfer.data.workers import usable_cores
 from stfer.storage.files import staged_folder, write_json
 
 __all__ = ["VERSION", "Task", "frame_count", "generate", "identity_of", "render_sequence", "stage"]
@@ -211,7 +212,7 @@ def generate(
             raise ValueError(f"{name}={value}: must be 1 to {most}")
     if seed < 0:
         raise ValueError(f"seed={seed}: must be 0 or more")
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers={workers}: must be at least 1")
     if moments is not None:

@@ -6,7 +6,6 @@ network that learns from them says what the later frame shows even where the ref
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from stfer.data.synthetic.conditions import Conditions
 from stfer.data.synthetic.dataset import VERSION, start_worker
 from stfer.data.synthetic.moments import frames_at
 from stfer.data.synthetic.takes import stage
+from stfer.data.workers import usable_cores
 from stfer.storage.files import staged_folder
 
 CLASSES = (*EMOTIONS_6, NEUTRAL)
@@ -117,7 +117,7 @@ def ensure_pairs(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(folder) as staging:
         staging.rmdir()
-        rows = _rendered(subjects, seed, crop, workers or os.cpu_count() or 1, conditions)
+        rows = _rendered(subjects, seed, crop, workers or usable_cores(), conditions)
         settings = crop.to_dict()
         write_shards(staging, rows, name=f"synthetic pairs {seed}", classes=CLASSES, crop=settings)
     return folder

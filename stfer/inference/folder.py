@@ -10,7 +10,7 @@ it is executed: an architecture from outside the package must have been register
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def describe(
     task: str = "",
     precision: str = "float32",
     fields: Mapping[str, Any] | None = None,
-    modules: tuple[str, ...] = (),
+    modules: Sequence[str] = (),
     **more: Any,
 ) -> dict[str, Any]:
     """The content of `model.json`.

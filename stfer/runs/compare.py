@@ -98,7 +98,7 @@ def run_jobs(
     Returns:
         The runs that failed, and 0 or the exit code of a stop: 128 and the signal's number.
     """
-    failed = []
+    failed: list[Job] = []
     for number, job in enumerate(jobs, start=1):
         if job in finished:
             print(f"\n[{number}/{len(jobs)}] {job}: finished already", flush=True)

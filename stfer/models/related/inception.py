@@ -28,6 +28,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense, named
 from stfer.models.layers.convolution import Convolution
@@ -59,7 +60,7 @@ class InceptionModule(nn.Module):
     """Convolutions of three sizes and a pool side by side, concatenated on the channels."""
 
     widths: Widths
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -89,7 +90,7 @@ class Inception(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     frames: int = 1
     size: int = 48

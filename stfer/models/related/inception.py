@@ -36,6 +36,8 @@ from stfer.models.layers.pooling_windows import max_pool_windows
 from stfer.models.layers.registration import MeanFace, register_faces
 from stfer.models.related.inputs import check_inputs, grey
 
+SMALLEST = 32  # pixels a side that leave one after the last pool
+
 
 class Widths(NamedTuple):
     """Features of an Inception module's branches: 1x1; 1x1 before 3x3; 1x1 before 5x5; 1x1 after the pool."""
@@ -109,6 +111,10 @@ class Inception(nn.Module):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify frames [batch, 1, height, width, channel] with landmarks [batch, 1, 49, 2]."""
         check_inputs("inception", self.frames, frames, landmarks)
+        if min(self.size, self.crop or self.size) < SMALLEST:
+            raise ValueError(
+                f"inception sees faces of at least {SMALLEST} pixels, not size {self.size} and crop {self.crop}"
+            )
         points = landmarks[:, -1]
         mean_face = MeanFace(device_axis=self.axis_name, name="mean_face")(points, train, mask)
         faces = register_faces(grey(frames[:, -1]), points, mean_face, self.size)

@@ -28,6 +28,7 @@ from stfer.models.registry import FRAMES
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
 from stfer.storage.identity import differences
 from stfer.storage.weights import load_weights, save_weights
+from stfer.training import related  # noqa: F401 (it registers tasks)
 from stfer.training.config import PRECISIONS, TrainConfig
 from stfer.training.task import Task, make_task
 

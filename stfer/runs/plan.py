@@ -24,7 +24,7 @@ from stfer.runs import memory
 from stfer.runs.environment import hardware
 from stfer.runs.source import source_digests
 from stfer.storage.environment import versions
-from stfer.training import augment, batches
+from stfer.training import augment, batches, related  # noqa: F401 (related registers its stages, tasks and presets)
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import PRESETS, TrainConfig, identity
 from stfer.training.engine import Engine

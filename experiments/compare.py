@@ -20,7 +20,11 @@ def define_flags() -> None:
     shared.define_data(default=["synthetic"])
     shared.define_settings(None)
     shared.define_folds()
-    flags.DEFINE_list("archs", [], "The architectures (default: all that are registered).")
+    flags.DEFINE_list(
+        "archs",
+        [],
+        "The architectures (default: all but the systems of section III; 'all' has these, too).",
+    )
     flags.DEFINE_list("seeds", ["0"], "The seeds, separated by commas; several give a spread.")
     shared.define_launch(shares=False, ray=True)
     shared.define_report()
@@ -29,8 +33,10 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
+    import functools
+
     from stfer.runs import compare, environment, modules
-    from stfer.runs.plan import prepare
+    from stfer.runs.plan import needed_streams, prepare
 
     seeds = compare.parse_seeds(FLAGS.seeds)
     modules.import_modules(FLAGS.modules)
@@ -41,9 +47,13 @@ def main(argv: list[str]) -> int:
     if not sources:
         raise command.UserError("--data is empty; name at least one set, such as --data=synthetic")
     shards = {source.data: source.load() for source in sources}
+    opened = functools.cache(
+        lambda source: source.load()
+    )  # a set once without and once with landmarks
     plans = {
         compare.Job(source.data, name, seed): prepare(
-            shared.settings(seed, name), FLAGS.protocol, shards[source.data], FLAGS.workdir,
+            config := shared.settings(seed, name), FLAGS.protocol,
+            opened(source.with_streams(needed_streams(config))), FLAGS.workdir,
             FLAGS.modules, source.arguments(),
         )
         for source in sources

@@ -28,13 +28,14 @@ def main(argv: list[str]) -> int:
     from stfer.data.folds import PROTOCOLS
     from stfer.models import registration
     from stfer.runs import crossval, environment, modules
-    from stfer.runs.plan import prepare
+    from stfer.runs.plan import needed_streams, prepare
     from stfer.runs.stop import stop_requests
 
     modules.import_modules(FLAGS.modules)
     registration(FLAGS.arch)
     PROTOCOLS.find(FLAGS.protocol)
-    config, launch, source = shared.settings(), shared.launch(), shared.data()
+    config, launch = shared.settings(), shared.launch()
+    source = shared.data().with_streams(needed_streams(config))
     where = {"data": FLAGS.data, "protocol": FLAGS.protocol, "workdir": FLAGS.workdir}
     command.print_settings("Settings", config.to_dict() | where)
     environment.set_up_jax(source.cache)

@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures."
     )
@@ -37,9 +37,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_enum(
         "reference",
-        "back",
-        ["back", "first"],
-        "Late fusion: compare with the frame so long ago, or with the face's first frame.",
+        None,
+        ["back", "first", "auto"],
+        "Pairs: compare with the frame so long ago, the face's first, or one that it shows as calm.",
     )
     flags.DEFINE_float(
         "rate", None, "Frames a second to count by; default: time stamps, or 25.", lower_bound=0.01
@@ -59,9 +59,8 @@ def main(argv: list[str]) -> int:
     del argv
     from pathlib import Path
 
-    for name in ("model", "input"):
-        if not getattr(FLAGS, name):
-            raise command.UserError(f"--{name} is needed; --help lists the flags")
+    if not FLAGS.input:
+        raise command.UserError("--input is needed; --help lists the flags")
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model, output
     from stfer.inference.sources import open_source
@@ -78,14 +77,15 @@ def main(argv: list[str]) -> int:
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
     rate = model.frame_rate if source.is_timed else None
-    sliding = window(model.rule, FLAGS.stride, distance, FLAGS.reference, rate)
+    reference = FLAGS.reference or model.reference
+    sliding = window(model.rule, FLAGS.stride, distance, reference, rate)
     prediction = output.Prediction(
         model, source, sliding, FLAGS.faces, FLAGS.chunk, FLAGS.max_frames, FLAGS.video
     )
     prediction.check()
     settings = prediction.settings() | {"out": out}
-    for name in ("model", "input"):
-        settings[name] = f"{getattr(FLAGS, name)} ({settings[name]})"
+    settings["model"] = f"{FLAGS.model or 'the one that ships'} ({settings['model']})"
+    settings["input"] = f"{FLAGS.input} ({settings['input']})"
     command.print_settings("Prediction", settings)
     with stop_requests() as should_stop:
         outcome = output.predict_into(prediction, out, settings, should_stop)

@@ -47,6 +47,8 @@ def define_flags() -> None:
     flags.DEFINE_integer("workers", None, "Processes (default: all usable cores).", 1, 256)
     flags.DEFINE_bool("check", False, "Look at the folders only: read no pixel, write nothing.")
     flags.DEFINE_integer("benchmark", 0, "Time so many frames on one core and write nothing.", 0)
+    points = "Also keep 49 facial points a frame: found by MediaPipe's face mesh, or CK+'s own."
+    flags.DEFINE_enum("landmarks", None, ["mediapipe", "ck_plus"], points)
     flags.DEFINE_bool("preview", False, "Also draw sheets of crops, the largest jump first.")
 
 
@@ -63,21 +65,15 @@ def main(argv: list[str]) -> None:
     FLAGS.workers = FLAGS.workers or usable_cores()
     settings = _crop_settings()
     names = ("dataset", "root", "out", "options", "classes", "min_frames", "gaps", "workers")
+    names += ("landmarks",)
     shown = {name: value for name in names if (value := getattr(FLAGS, name))}
     command.print_settings("preprocess", shown | settings.to_dict())
     lights = [light.lower() for light in FLAGS.light]
     known = {"lights": lights, "modality": FLAGS.modality, "synonyms_file": FLAGS.synonyms}
     known["rate"] = FLAGS.frame_rate
-    listing = list_set(
-        FLAGS.dataset,
-        FLAGS.root,
-        known=known,
-        options=FLAGS.options,
-        classes=CLASSES[int(FLAGS.classes)],
-        min_frames=FLAGS.min_frames,
-        keep_gaps=FLAGS.gaps == "keep",
-        population=FLAGS.population,
-    )
+    chosen = {"classes": CLASSES[int(FLAGS.classes)], "min_frames": FLAGS.min_frames}
+    chosen |= {"keep_gaps": FLAGS.gaps == "keep", "population": FLAGS.population}
+    listing = list_set(FLAGS.dataset, FLAGS.root, known=known, options=FLAGS.options, **chosen)
     if listing.note and settings.detector != "none":
         print(f"note: {listing.note}")
     print(listing.counts_text())
@@ -92,7 +88,7 @@ def main(argv: list[str]) -> None:
     else:
         made = listing, FLAGS.out, settings, FLAGS.name, FLAGS.workers, FLAGS.preview
         share, rotate = FLAGS.missing_share, int(FLAGS.rotate)
-        result = make_shards(*made, missing_share=share, rotate=rotate)
+        result = make_shards(*made, missing_share=share, rotate=rotate, landmarks=FLAGS.landmarks)
         print(listing.result_text(result))
         command.print_paths([result.folder])
 

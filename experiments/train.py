@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
     from stfer.models import registration
     from stfer.reporting import console
     from stfer.runs import environment, final, modules
+    from stfer.runs.plan import needed_streams
     from stfer.storage.files import check_new
 
     modules.import_modules(FLAGS.modules)
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
     check_new(out)
     config = _settings()
     command.print_settings("Settings", config.to_dict() | {"data": FLAGS.data, "out": out})
-    source = shared.data()
+    source = shared.data().with_streams(needed_streams(config))
     environment.set_up_jax(source.cache)
     shards = source.load()
     fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)

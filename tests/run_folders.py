@@ -20,6 +20,7 @@ def write_run(
     epochs: int = 3,
     seconds: float = 2.0,
     parameters: int = 1000,
+    everybody: int | None = None,
     **identity,
 ) -> Path:
     """Write a finished run.
@@ -32,7 +33,8 @@ def write_run(
         epochs: rows of the history for each fold.
         seconds: training seconds of each subject.
         parameters: as stated in result.json.
-        identity: architecture, data, checksum, protocol, seed, settings.
+        everybody: subjects of the data; the folds under leave-one-subject-out, or those predicted, if None.
+        identity: architecture, data, checksum, protocol, seed, settings, code.
     """
     ident = {
         "architecture": "single_frame",
@@ -47,6 +49,8 @@ def write_run(
     settings |= {"adam_epsilon": 1e-7, "preset": "demo", "protocol": ident["protocol"]}
     settings |= {"architecture": ident["architecture"], "seed": ident["seed"]}
     settings |= ident.pop("settings", {})
+    if everybody is None:
+        everybody = folds_total if folds_total and ident["protocol"] == "loso" else len(subjects)
     config = {
         "format": FORMAT,
         "settings": settings,
@@ -54,13 +58,12 @@ def write_run(
             "name": ident["data"],
             "checksum": ident["checksum"],
             "classes": CLASSES,
-            "sequences": len(predicted),
-            "subjects": folds_total
-            if folds_total and ident["protocol"] == "loso"
-            else len(subjects),
+            "sequences": everybody * len(CLASSES),
+            "subjects": everybody,
             "crop": {"detector": "lbp", "margin": 0.2},
         },
         "versions": {"python": "3.12", "jax": "0.12"},
+        "code": ident.pop("code", {}),
     }
     votes = {"summed": predicted, "maximum": maximum or predicted}
     rows, figures = [], {}

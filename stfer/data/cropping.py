@@ -20,6 +20,7 @@ from stfer.data.faces import (
 )
 from stfer.data.faces.detectors import Search
 from stfer.data.frames import FrameReader, VideoReader
+from stfer.data.landmark_track import Landmarks, LandmarkTrack
 from stfer.data.sequence import Sequence, UnreadableFrameError
 from stfer.data.video_frames import turned
 from stfer.data.video_index import index_video
@@ -41,11 +42,13 @@ class Crops:
         crops: uint8 [length, size, size, 3].
         faces: for each frame, how and where.
         notes: what is peculiar about the frames.
+        landmarks: float32 [length, 49, 2] in crop coordinates, where they were asked for.
     """
 
     crops: np.ndarray
     faces: list[Tracked]
     notes: list[str] = field(default_factory=list)
+    landmarks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,14 @@ class Work:
         min_frames: a video that proves shorter than its packets is dropped below this.
         missing_share: interpolation fills at most this share of a sequence's frames.
         rotate: degrees clockwise that frames are turned by first.
+        landmarks: where landmarks come from; a sequence with a frame without any is dropped.
     """
 
     settings: CropSettings
     min_frames: int = 1
     missing_share: float = MISSING_SHARE
     rotate: int = 0
+    landmarks: Landmarks = None
 
 
 def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 1) -> Crops | str:
@@ -131,6 +136,18 @@ class _Cropper:
             )
             return
         self._crops = np.zeros((len(sequence), size, size, 3), np.uint8)
+        self._landmarks: LandmarkTrack | None = None
+        if work.landmarks is not None:
+            try:
+                self._landmarks = LandmarkTrack(sequence, work.landmarks, work.settings)
+            except ValueError as error:
+                self._problem = str(error)
+
+    def _cut(self, index: int, frame: np.ndarray, face: Face) -> None:
+        """Cut a frame's face, and place its landmarks."""
+        self._crops[index] = crop_face(frame, face, self._work.settings)
+        if self._landmarks is not None:
+            self._landmarks.add(index, frame, face)
 
     @property
     def wanted(self) -> int | None:
@@ -170,7 +187,7 @@ class _Cropper:
         self._shape = frame.shape[:2]
         found = self._follower.one(frame)
         if found is not None:
-            self._crops[len(self._faces)] = crop_face(frame, found.face, self._work.settings)
+            self._cut(len(self._faces), frame, found.face)
             self._outside.append(_share_outside(found.face, self._shape, self._work.settings))
         self._faces.append(found)
         self._notes += [note for note in self._reader.notes if note not in self._notes]
@@ -210,12 +227,15 @@ class _Cropper:
             more = f", and in {len(missing) - 1} more" if len(missing) > 1 else ""
             first = self._sequence.frames[missing[0]]
             return f"no face in frame {missing[0] + 1}: {first}{more}{why or self._hint(missing)}"
+        if self._landmarks is not None and self._landmarks.problem:
+            return self._landmarks.problem
         if self._outside and np.median(self._outside) > _OUTSIDE and settings.detector != "none":
             self._notes.append(
                 "faces fill the frames, so that crops reach beyond them: --detector=none takes "
                 "frames that are faces already as they are"
             )
-        return Crops(self._crops[: len(faces)], list(filter(None, faces)), self._notes)
+        points = None if self._landmarks is None else self._landmarks.points(len(faces))
+        return Crops(self._crops[: len(faces)], list(filter(None, faces)), self._notes, points)
 
     def _look_again(self, missing: list[int], pixels: dict[int, np.ndarray]) -> list[int]:
         """Seek missing faces where the next frame has one; returns those left, and keeps their pixels."""
@@ -229,7 +249,7 @@ class _Cropper:
             if found is None:
                 pixels[index] = frame
             else:
-                self._crops[index] = crop_face(frame, found.face, settings)
+                self._cut(index, frame, found.face)
         return [index for index in missing if faces[index] is None]
 
     def _interpolate(self, missing: list[int], pixels: dict[int, np.ndarray]) -> str:
@@ -249,7 +269,7 @@ class _Cropper:
             faces[index] = Tracked(face, "interpolated")
             frame = pixels.get(index)
             frame = self._reader.read(index) if frame is None else frame
-            self._crops[index] = crop_face(frame, face, self._work.settings)
+            self._cut(index, frame, face)
         return ""
 
     def _hint(self, missing: list[int]) -> str:
@@ -284,7 +304,7 @@ def turn_that_helps(frames: Iterable[np.ndarray], settings: CropSettings) -> int
 
 def _share_outside(face: Face, shape: tuple[int, ...], settings: CropSettings) -> float:
     """The share of a crop's area that lies beyond the frame."""
-    side = max(face.width, face.height) * (1 + 2 * settings.margin)
+    side = max(face.width, face.height) * settings.enlargement
     inside = 1.0
     for start, length, limit in ((face.x, face.width, shape[1]), (face.y, face.height, shape[0])):
         left = start + length / 2 - side / 2

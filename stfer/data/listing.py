@@ -1,5 +1,6 @@
 """From a data set's name and folder to what is usable of it, and on to shards."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from tqdm import tqdm
 from stfer.data import overview
 from stfer.data.cropping import MISSING_SHARE
 from stfer.data.faces import CropSettings
+from stfer.data.landmark_track import Landmarks
 from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Result, preprocess
-from stfer.data.readers import READERS, Reader
+from stfer.data.readers import READERS, Reader, ck_plus, ck_plus_landmarks
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, alike_warning, select
 
 
@@ -124,6 +126,7 @@ def make_shards(
     progress: bool = True,
     missing_share: float = MISSING_SHARE,
     rotate: int = 0,
+    landmarks: str | None = None,
 ) -> Result:
     """Find the faces of a listed set and write its shard folder.
 
@@ -136,10 +139,13 @@ def make_shards(
         preview: also draw sheets of crops.
         progress: show a progress bar.
         missing_share, rotate: as `stfer.data.preprocess.preprocess` takes them.
+        landmarks: "mediapipe" keeps 49 points a frame as the stream `landmarks`, "ck_plus" those that CK+ brings.
 
     Raises:
-        As `stfer.data.preprocess.preprocess`.
+        As `stfer.data.preprocess.preprocess`; FileNotFoundError where CK+'s own points are not beside its images.
+        ValueError: "ck_plus" for another set.
     """
+    points = _landmarks(listing, landmarks)
     name = name or Path(os.path.abspath(out)).name
     total = sum(map(len, listing.kept))
     with tqdm(
@@ -156,7 +162,20 @@ def make_shards(
             min_frames=listing.min_frames,
             missing_share=missing_share,
             rotate=rotate,
+            landmarks=points,
             workers=workers,
             progress=bar.update,
             extra_files=overview.figures(name, listing.classes, preview),
         )
+
+
+def _landmarks(listing: Listing, landmarks: str | None) -> Landmarks:
+    """Where the landmarks of a set come from, as `preprocess` takes it."""
+    if landmarks != ck_plus.POPULATION:
+        return landmarks
+    if listing.reader.name != ck_plus.POPULATION:
+        raise ValueError(
+            f"landmarks ck_plus come with CK+ alone, not with {listing.reader.name}; mediapipe finds points in any set"
+        )
+    folder = ck_plus_landmarks.find_landmark_folder(listing.root)
+    return functools.partial(ck_plus_landmarks.read_landmarks, folder)

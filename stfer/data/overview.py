@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 
+from stfer.data.faces.points import DrawnCrops
 from stfer.data.lettering import legible, plain
 from stfer.data.sequence import EMOTIONS_7, Dropped, Sequence
 from stfer.data.shards.writer import ShardWriter
@@ -123,6 +124,7 @@ def kinds_of_notes(notes: Iterable[tuple[str, str]]) -> list[tuple[str, int, str
 def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: str) -> bytes:
     """A bar chart of the number of sequences a class (the paper's Fig. 12), as a PNG file's bytes."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     count = Counter(labels)
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -130,7 +132,7 @@ def draw_class_distribution(labels: Iterable[str], classes: Items[str], title: s
     bars = axes.bar(list(classes), [count[name] for name in classes], color="#4477aa")
     axes.bar_label(bars)
     axes.set_ylabel("sequences")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     # A dollar sign in a set's name is no formula.
     axes.set_title(f"{title}: {sum(count.values())} sequences".replace("$", r"\$"))
     axes.spines[["top", "right"]].set_visible(False)
@@ -159,7 +161,9 @@ def largest_jump(faces: np.ndarray) -> tuple[int, float]:
     return worst + 1, float(jumps[worst])
 
 
-def contact_sheets(tracks: Items[tuple[str, np.ndarray, list[list]]]) -> dict[str, bytes]:
+def contact_sheets(
+    tracks: Items[tuple[str, np.ndarray | DrawnCrops, list[list]]],
+) -> dict[str, bytes]:
     """Sheets of crops, worst sequence first, as `preview-001.jpg`, ... and their bytes.
 
     Every sequence shows its first frame, the frames before and after its largest jump (framed in red
@@ -199,11 +203,19 @@ def figures(
         labels = [entry["label"] for entry in entries]
         files = {"class_distribution.png": draw_class_distribution(labels, classes, name)}
         if preview:
-            tracks = [(e["sequence"], writer.frames(e), e["note"]["faces"]) for e in entries]
+            tracks = [(e["sequence"], _pictures(writer, e), e["note"]["faces"]) for e in entries]
             files |= contact_sheets(tracks)
         return files
 
     return draw
+
+
+def _pictures(writer: ShardWriter, entry: dict) -> np.ndarray | DrawnCrops:
+    """A kept sequence's crops, drawn with their landmarks where there are any."""
+    crops = writer.frames(entry)
+    if "landmarks" not in writer.streams:
+        return crops
+    return DrawnCrops(crops, writer.stream("landmarks", entry))
 
 
 def _page(ranked: list[tuple]) -> np.ndarray:

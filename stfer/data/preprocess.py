@@ -11,10 +11,12 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from stfer.data.cropping import (
     MISSING_SHARE,
@@ -26,6 +28,8 @@ from stfer.data.cropping import (
     start_worker,
 )
 from stfer.data.faces import DETECTORS, CropSettings
+from stfer.data.faces.points import POINTS
+from stfer.data.landmark_track import STREAM, Landmarks, origin
 from stfer.data.sequence import EMOTIONS_6, Dropped, Sequence, common_rate
 from stfer.data.shards.writer import ShardWriter
 from stfer.data.workers import Died, run
@@ -68,8 +72,9 @@ def preprocess(
     min_frames: int = MIN_FRAMES,
     missing_share: float = MISSING_SHARE,
     rotate: int = 0,
+    landmarks: Landmarks = None,
     workers: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
     extra_files: Callable[[ShardWriter, list[dict], list[Dropped]], dict[str, bytes]] | None = None,
 ) -> Result:
     """Make the shard folder `out` of labelled sequences.
@@ -81,6 +86,7 @@ def preprocess(
         min_frames: a video that proves shorter than it promised is dropped below this.
         missing_share: where `settings` interpolate missing faces, at most this share of a sequence's frames.
         rotate: degrees clockwise that frames are turned by, a multiple of 90.
+        landmarks: where the stream `landmarks` comes from; a sequence with a frame without any is dropped.
         workers: processes; with 1 pictures are read in this one, videos in another.
         progress: called with the number of frames just finished.
         extra_files: makes further files (figures) from the writer, the kept entries and the dropped.
@@ -92,8 +98,10 @@ def preprocess(
     """
     sequences, dropped = list(sequences), list(dropped)
     report = progress or (lambda frames: None)
-    work = Work(settings, min_frames, missing_share, rotate)
+    work = Work(settings, min_frames, missing_share, rotate, landmarks)
     decide = {"min_frames": min_frames, "missing_share": missing_share, "rotate": rotate}
+    if landmarks is not None:
+        decide["landmarks"] = origin(landmarks)
     listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
@@ -103,6 +111,7 @@ def preprocess(
         size=settings.size,
         crop=settings.to_dict(),
         settings=decide | {"content": _fingerprint(listing)},
+        streams={} if landmarks is None else {STREAM: (np.float32, (POINTS, 2))},
         frame_rate=common_rate(sequences),
     ) as writer:
         for sequence in sequences[: len(writer.entries)]:
@@ -140,11 +149,14 @@ def _add(writer: ShardWriter, sequence: Sequence, result: Crops) -> None:
         sequence.label,
         result.crops,
         note,
+        {} if result.landmarks is None else {STREAM: result.landmarks},
         more=dict(sequence.more),
     )
 
 
-def _results(sequences: list[Sequence], work: Work, workers: int) -> Iterator[Crops | str]:
+def _results(
+    sequences: list[Sequence], work: Work, workers: int
+) -> Generator[Crops | str, None, None]:
     """Every sequence's result in order, with a few sequences a worker waiting."""
     groups = _groups(sequences, workers)
     is_video = any(source.number is not None for s in sequences for source in s.frames[:1])

@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Source:
         workers: Processes that make it; None for one a core.
         cache_dir: Where it is kept; None for the user's cache folder.
         neutral: Add the class `neutral`, see `stfer.data.neutral`.
+        landmarks: Whether the synthetic set is made with landmarks, which some models ask for.
     """
 
     data: str = SYNTHETIC
@@ -69,6 +71,7 @@ class Source:
     workers: int | None = None
     cache_dir: str | None = None
     neutral: bool = False
+    landmarks: bool = False
 
     @property
     def is_synthetic(self) -> bool:
@@ -103,8 +106,18 @@ class Source:
         from stfer.data.synthetic import default
 
         return str(
-            default.ensure(self.cache, self.synthetic_subjects, self.synthetic_seed, self.workers)
+            default.ensure(
+                self.cache,
+                self.synthetic_subjects,
+                self.synthetic_seed,
+                self.workers,
+                landmarks=self.landmarks,
+            )
         )
+
+    def with_streams(self, names: Iterable[str]) -> Source:
+        """This source, the synthetic set with the named streams of those that it can be made with."""
+        return replace(self, landmarks=self.landmarks or "landmarks" in set(names))
 
     def load(self) -> Shards:
         """Open the set.

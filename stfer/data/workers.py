@@ -11,7 +11,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -71,7 +71,7 @@ def run(
     groups: Sequence[Sequence[Any]],
     workers: int,
     set_up: Callable[[], None],
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Every item's result, in order.
 
     Args:

@@ -28,8 +28,10 @@ from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
+from stfer.inference.reference import CalmHistory, calmness, neutral_class
 from stfer.inference.windows import History, window
 from stfer.models.registry import FRAMES
+from stfer.pretrained import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class TrainedModel:
         """Frames a second of the training, where it is known: clips are then taken by time."""
         return self.card.get("frame_rate")
 
+    @property
+    def reference(self) -> str:
+        """What a pair model compares a video's frames with by default: `back`, `first` or `auto`."""
+        return self.card.get("reference") or "back"
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the card and the weights: it tells models apart, wherever they lie."""
@@ -181,6 +188,8 @@ class TrainedModel:
         """
         self.check_frames_alone()
         frames = _checked(frames)
+        if self.reference == "auto":
+            return self._predict_calm(frames, find_faces)
         name = f"the input to {self.architecture}"
         places = self._places(len(frames), seconds, name)
         faces: tuple[Face | None, ...] = ()
@@ -197,7 +206,31 @@ class TrainedModel:
                 )
             places = places[kept]
             crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
-        probabilities = self._classify(places, crops)
+        return self._voted(places, self._classify(places, crops), faces)
+
+    def _predict_calm(self, frames: Sequence[np.ndarray], find_faces: bool) -> SequencePrediction:
+        """The last frame with a face, against one that the sequence shows as calm (`stfer.inference.reference`)."""
+        faces: tuple[Face | None, ...] = ()
+        crops: dict[int, np.ndarray] = dict(enumerate(frames))
+        if find_faces:
+            faces = self._follow(frames, np.arange(len(frames))[:, None])
+            crops = {
+                n: crop_face(frames[n], face, self.crop) for n, face in enumerate(faces) if face
+            }
+        if not crops:
+            raise ValueError(f"no face was found in any of the {len(frames)} frames")
+        items = self.network.encode(list(crops.values()))
+        calm = calmness(self.network, items, neutral_class(self.classes))
+        history = CalmHistory(window(self.rule, reference="auto"))
+        clip: list[tuple[int, np.ndarray]] = []
+        for number, item, score in zip(crops, items, calm, strict=True):
+            _, clip = history.add(number, item, float(score))
+        places = np.array([[number for number, _ in clip]])
+        return self._voted(places, self.network.classify([[item for _, item in clip]]), faces)
+
+    def _voted(
+        self, places: np.ndarray, probabilities: np.ndarray, faces: tuple[Face | None, ...]
+    ) -> SequencePrediction:
         tally = voting.count(probabilities)
         return SequencePrediction(
             self.classes,
@@ -257,13 +290,13 @@ class TrainedModel:
         return folders.save_folder(folder, self.card, self.variables, files)
 
 
-def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
-    """Read a model folder.
+def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
+    """Read a model folder; without one, the model that ships with this package (`stfer.pretrained`).
 
     Raises:
         FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
     """
-    return TrainedModel(*folders.read_folder(Path(folder)))
+    return TrainedModel(*folders.read_folder(Path(folder or DEFAULT)))
 
 
 def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -15,6 +15,7 @@ import numpy as np
 from stfer.data.faces import Face, FaceFollower, crop_face
 from stfer.evaluation.voting import Tally
 from stfer.inference.model import TrainedModel
+from stfer.inference.reference import CalmHistory, calmness, neutral_class
 from stfer.inference.sources import Frame
 from stfer.inference.windows import CLASSIFIED, GAP, History, Window
 
@@ -123,7 +124,7 @@ def predict_stream(
     """
     model.check_frames_alone()
     follower = follower or FaceFollower(model.crop)
-    histories: dict[int, History] = {}
+    histories: dict[int, History | CalmHistory] = {}
     with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
         stream = iter(frames)
         upcoming = pool.submit(_see, model, follower, stream, chunk)
@@ -151,9 +152,15 @@ def _see(
 
 
 def _classify(
-    model: TrainedModel, histories: dict[int, History], window: Window, seen: list[_Seen]
+    model: TrainedModel,
+    histories: dict[int, History | CalmHistory],
+    window: Window,
+    seen: list[_Seen],
 ) -> list[FrameResult]:
-    encoded = iter(model.network.encode([c for s in seen for c in s.crops if c is not None]))
+    items = model.network.encode([c for s in seen for c in s.crops if c is not None])
+    calm = calmness(model.network, items, neutral_class(model.classes)) if window.auto else ()
+    encoded = iter(zip(items, calm, strict=True) if window.auto else ((i, 0.0) for i in items))
+    kind = CalmHistory if window.auto else History
     alive = {track for track, _ in seen[-1].faces}
     drafts: list[tuple[_Seen, list[FaceResult]]] = []
     clips = []
@@ -163,11 +170,11 @@ def _classify(
         # An unreadable frame is a gap in every track; nothing was sought in it.
         absent = [] if each.frame.pixels is not None else [t for t in histories if t not in shown]
         for track in absent:
-            histories[track].add(each.frame.number, None, each.frame.seconds)
+            _add(histories[track], each.frame, None, 0.0)
         for (track, face), crop in zip(each.faces, each.crops, strict=True):
-            item = None if crop is None else next(encoded)
-            history = histories.setdefault(track, History(window))
-            status, places = history.add(each.frame.number, item, each.frame.seconds)
+            item, calm_item = (None, 0.0) if crop is None else next(encoded)
+            history = histories.setdefault(track, kind(window))
+            status, places = _add(history, each.frame, item, calm_item)
             if face is None:
                 status = NO_FACE
             elif places:
@@ -189,6 +196,13 @@ def _classify(
         )
         results.append(FrameResult(each.frame, faces, _status(each.frame, faces)))
     return results
+
+
+def _add(history: History | CalmHistory, frame: Frame, item: np.ndarray | None, calm: float):
+    """Give a frame's item to a track's history, with what its kind asks for."""
+    if isinstance(history, CalmHistory):
+        return history.add(frame.number, item, calm)
+    return history.add(frame.number, item, frame.seconds)
 
 
 def _status(frame: Frame, faces: tuple[FaceResult, ...]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from stfer.data.clips import ClipRule
 
-REFERENCES = ("back", "first")
+REFERENCES = ("back", "first", "auto")
 DEFAULT_RATE = 25.0  # frames a second, where nothing says it
 _MOST_FRAMES = 4096  # of a history by time, should a clock stand still
 
@@ -34,6 +34,7 @@ class Window:
         offsets: Frames of a clip, counted from now: at most 0, ascending.
         stride: A clip ends at every stride-th frame.
         from_first: The clip is the track's first frame and the one of now.
+        auto: The clip is a frame that the track shows as calm and the one of now, see `stfer.inference.reference`.
         seconds: The same offsets in seconds, where clips are taken by time; empty where frames are counted.
         tolerance: Seconds by which a frame may miss its time, half a frame of the training.
     """
@@ -41,17 +42,22 @@ class Window:
     offsets: tuple[int, ...]
     stride: int = 1
     from_first: bool = False
+    auto: bool = False
     seconds: tuple[float, ...] = ()
     tolerance: float = 0.0
 
     @property
     def shortest(self) -> int:
         """How many frames of a face a clip needs at least, at the rate of the training."""
+        if self.auto:
+            return 1
         return 2 if self.from_first else 1 - min(self.offsets)
 
     def __str__(self) -> str:
         if self.from_first:
             return "the face's first frame and the one of now"
+        if self.auto:
+            return "a frame that the face shows as calm, and the one of now"
         if self.seconds:
             listed = ", ".join(f"{second:.3g}" for second in self.seconds)
             return f"frames {listed} s from now, by time"
@@ -88,7 +94,8 @@ def window(
         stride: Frames from one clip's end to the next.
         pair_distance: From a clip's first frame to its last one, an int in frames, a float in seconds; for
             rules that leave frames out.
-        reference: `back` counts from now; `first` keeps the track's first frame (two-frame rules only).
+        reference: `back` counts from now; `first` keeps the track's first frame, `auto` one that the track shows as
+            calm (two-frame rules only).
         rate: Frames a second of the training, to take clips by time; None counts frames.
 
     Raises:
@@ -107,6 +114,12 @@ def window(
                 f"{rule.frames} consecutive frame{'s' if rule.frames > 1 else ''}"
             )
         offsets = _spread(pair_distance, rule.frames, rate)
+    if reference == "auto":
+        if rule.frames != 2 or pair_distance is not None:
+            raise ValueError(
+                "a calm frame as reference is for models of two frames, and leaves no pair distance to set"
+            )
+        return Window(offsets, stride, auto=True)
     if reference == "first" and (rule.frames != 2 or consecutive or pair_distance is not None):
         raise ValueError(
             "the first frame as reference is for models of two distant frames, such as late_fusion, "
@@ -119,7 +132,7 @@ def window(
         times = tuple(float(t) for t in np.linspace(-pair_distance, 0, rule.frames))
     else:
         times = tuple(offset / known for offset in offsets)
-    return Window(offsets, stride, False, times, 0.5 / known)
+    return Window(offsets, stride, seconds=times, tolerance=0.5 / known)
 
 
 def _spread(distance: int | float, frames: int, rate: float | None) -> tuple[int, ...]:

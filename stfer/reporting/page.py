@@ -2,9 +2,10 @@
 
 import base64
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import jinja2
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stfer.data.folds import describe_protocol
+from stfer.evaluation.significance import Pair
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
@@ -20,22 +22,41 @@ from stfer.reporting.tables import Table
 from stfer.reporting.voting_example import worked_example
 from stfer.runs import repeat
 
-if TYPE_CHECKING:
-    from stfer.reporting.report import FrameSource, Section
-
 _FRAMES_SHOWN = 4
 _FRAME_PIXELS = 112
 _PAIRS_SHOWN = 3
 
+# Returns uint8 [time, height, width, 3] RGB frames of a sequence, or None if they are not at hand.
+FrameSource = Callable[[Comparison, str], NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one comparison.
+
+    Attributes:
+        comparison: the runs.
+        key: short and unique in the report; names files and anchors.
+        pairs: paired differences by the report's vote.
+        tables: summary by both votes, pairs, and seeds where there are several.
+        figures: title to the figure's SVG file.
+    """
+
+    comparison: Comparison
+    key: str
+    pairs: Sequence[Pair]
+    tables: Sequence[Table]
+    figures: Mapping[str, Path]
+
 
 def render(
-    sections: Sequence["Section"],
+    sections: Sequence[Section],
     *,
     paper: Sequence[Table],
     literature: Table,
     distribution: Path,
     vote: str,
-    frames: "FrameSource | None",
+    frames: FrameSource | None,
     unfinished: Sequence[tuple[Path, int]],
 ) -> str:
     """Fill in the page.
@@ -74,7 +95,7 @@ def render(
     )
 
 
-def _section(section: "Section", vote: str, frames: "FrameSource | None") -> dict[str, Any]:
+def _section(section: Section, vote: str, frames: FrameSource | None) -> dict[str, Any]:
     comparison = section.comparison
     holding, open_ = summary.differences(comparison, section.pairs)
     confused = summary.confused_pairs(comparison, vote)
@@ -102,7 +123,7 @@ def _mistakes(
     comparison: Comparison,
     vote: str,
     pairs: Sequence[summary.Confused],
-    frames: "FrameSource | None",
+    frames: FrameSource | None,
 ) -> list[dict[str, Any]]:
     """Some misclassified sequences of each of the most confused pairs, with pictures where there are any."""
     found = []

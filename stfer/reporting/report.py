@@ -1,40 +1,14 @@
 """A report of finished runs: tables in four forms, figures, and one page, in one folder."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stfer.evaluation.significance import Pair
 from stfer.reporting import comparison_figures, figures, page, paper_tables, summary, tables
-from stfer.reporting.runs import Comparison, Run
+from stfer.reporting.page import FrameSource, Section
+from stfer.reporting.runs import Comparison, Run, file_name
 from stfer.reporting.scores import compare
 from stfer.reporting.tables import Table
-
-# Returns uint8 [time, height, width, 3] RGB frames of a sequence, or None if they are not at hand.
-FrameSource = Callable[[Comparison, str], NDArray[np.uint8] | None]
-
-
-@dataclass(frozen=True)
-class Section:
-    """What the report says of one comparison.
-
-    Attributes:
-        comparison: the runs.
-        key: short and unique in the report; names files and anchors.
-        pairs: paired differences by the report's vote.
-        tables: summary by both votes, pairs, and seeds where there are several.
-        figures: title to the figure's SVG file.
-    """
-
-    comparison: Comparison
-    key: str
-    pairs: Sequence[Pair]
-    tables: Sequence[Table]
-    figures: Mapping[str, Path]
 
 
 def write_report(
@@ -104,10 +78,9 @@ def _section(comparison: Comparison, key: str, out: Path, vote: str) -> Section:
     }
     drawn = {titles[path.stem]: path for path in written if path.suffix == ".svg"}
     for run in comparison.runs:
-        name = f"{run.architecture}_seed{run.seed}"
         drawn |= {
             f"{title}: {figures.caption(run)}, seed {run.seed}": path
-            for title, path in _run_figures(run, folder / name).items()
+            for title, path in _run_figures(run, folder / file_name(run)).items()
         }
     return Section(comparison, key, pairs, [table for table in found if table], drawn)
 

@@ -1,7 +1,8 @@
 """Finished run folders: reading them, checking them, and saying which may be compared.
 
-A run is one architecture, one data set, one protocol and one seed. Runs are comparable only if they saw the same data
-(by checksum), under the same protocol and the same training settings; `comparisons` groups them so.
+A run is one architecture, one data set, one protocol and one seed. Runs are comparable only if all else is equal: the
+data, the protocol, and every setting but those that belong to the architecture or are for the record; `comparisons`
+groups them so. A setting that this file has never heard of counts too.
 """
 
 import json
@@ -18,6 +19,7 @@ from stfer.data.folds import describe_protocol
 from stfer.evaluation.records import HISTORY_COLUMNS
 from stfer.evaluation.run_folder import FORMAT
 from stfer.evaluation.voting import VOTES
+from stfer.training.config import identity
 
 # The paper's order (Table I); architectures from outside come after, by name.
 PAPER_ORDER = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
@@ -29,8 +31,11 @@ NAMES = {
     "conv3d": "3D convolution",
     "rnn": "RNN",
 }
-# What a training result depends on; a name such as `preset` or the number of folds asked for does not change it.
-COMPARED_SETTINGS = (
+# Settings that may differ in one comparison: the architecture with its own fields and clips, and the seed. The protocol
+# is told apart by its name.
+_OWN_SETTINGS = ("architecture", "model", "clip_offsets", "slide", "seed", "protocol")
+# Said of every comparison; other settings where they are not at their defaults.
+_ALWAYS_SAID = (
     "epochs",
     "batch_size",
     "learning_rate",
@@ -38,6 +43,7 @@ COMPARED_SETTINGS = (
     "precision",
     "recompute_statistics",
 )
+_WITH = " with "
 _RESULT_FIELDS = (
     "architecture",
     "data",
@@ -66,8 +72,10 @@ class Run:
 
     @property
     def architecture(self) -> str:
-        """The architecture's registered name."""
-        return self.result["architecture"]
+        """The architecture's registered name; with its fields where they are not its own, which make it another."""
+        fields = self.config["settings"].get("model") or {}
+        changed = ", ".join(f"{name} {_plain(value)}" for name, value in sorted(fields.items()))
+        return self.result["architecture"] + (f"{_WITH}{changed}" if changed else "")
 
     @property
     def data(self) -> str:
@@ -94,10 +102,16 @@ class Run:
         """The class names, in the order of the confusion matrix."""
         return tuple(self.result["classes"])
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for another run to be compared; a setting that the run's version lacked at its default."""
+        found = identity(self.config["settings"])
+        return {name: value for name, value in found.items() if name not in _OWN_SETTINGS}
+
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The training's settings."""
-        return self.config["settings"]
+    def code(self) -> dict[str, Any]:
+        """Digests of what its architecture, task and augmentation were made of, and the package's version."""
+        return dict(self.config.get("code") or {})
 
     @property
     def complete(self) -> bool:
@@ -173,9 +187,13 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The training settings that all the runs share."""
-        settings = self.runs[0].settings
-        return {name: settings[name] for name in COMPARED_SETTINGS if name in settings}
+        """The settings that all the runs share, without those at their defaults that few readers ask for."""
+        settings, defaults = self.runs[0].settings, identity({})
+        return {
+            name: value
+            for name, value in settings.items()
+            if name in _ALWAYS_SAID or name not in defaults or value != defaults[name]
+        }
 
     @property
     def label(self) -> str:
@@ -304,15 +322,15 @@ def counted(runs: Sequence[Run]) -> list[Run]:
 
 
 def comparisons(runs: Iterable[Run]) -> list[Comparison]:
-    """Group runs by data (name and checksum), protocol and training settings.
+    """Group runs by data, protocol and every setting that is not the architecture's own, the seed or for the record.
 
     Raises:
         ValueError: if two runs of one group are of the same architecture and seed.
     """
     groups: dict[tuple, list[Run]] = {}
     for run in sorted(runs, key=_order):
-        settings = tuple(str(run.settings.get(name)) for name in COMPARED_SETTINGS)
-        groups.setdefault((run.data, run.protocol, run.checksum, settings), []).append(run)
+        equal = _plain({"settings": run.settings, "data": run.config["data"]})
+        groups.setdefault((run.data, run.protocol, run.checksum, equal), []).append(run)
     for group in groups.values():
         seen: dict[tuple[str, int], Run] = {}
         for run in group:
@@ -331,10 +349,11 @@ def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:
     for comparison in found:
         twins = [other for other in found if other.title == comparison.title]
         named = [other for other in found if other.data == comparison.data]
+        ours, theirs = comparison.runs[0].settings, [twin.runs[0].settings for twin in twins]
         differing = [
-            f"{name.replace('_', ' ')} {comparison.settings.get(name)}"
-            for name in COMPARED_SETTINGS
-            if len({str(twin.settings.get(name)) for twin in twins}) > 1
+            f"{name.replace('_', ' ')} {_plain(ours.get(name))}"
+            for name in dict.fromkeys(name for settings in theirs for name in settings)
+            if len({_plain(settings.get(name)) for settings in theirs}) > 1
         ]
         if len({other.checksum for other in named}) > 1:
             differing.append(f"{comparison.subjects} subjects, data {comparison.checksum[:8]}")
@@ -350,12 +369,19 @@ def _has_result(folder: Path) -> bool:
 
 def display_name(architecture: str) -> str:
     """An architecture's name for a reader; one from outside keeps its own."""
-    return NAMES.get(architecture, architecture)
+    name, with_, fields = architecture.partition(_WITH)
+    return f"{NAMES.get(name, name)}{with_}{fields}"
+
+
+def file_name(run: Run) -> str:
+    """A name for a run's files in a report."""
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in run.architecture)
+    return f"{plain}_seed{run.seed}"
 
 
 def in_sentence(name: str) -> str:
     """A display name inside a sentence: "Late fusion" becomes "late fusion"; "RNN", and a name from outside, stay."""
-    ours = name in NAMES.values() and not name[1:2].isupper()
+    ours = name.partition(_WITH)[0] in NAMES.values() and not name[1:2].isupper()
     return name[:1].lower() + name[1:] if ours else name
 
 
@@ -367,9 +393,14 @@ def hardware_text(hardware: Mapping[str, Any]) -> str:
 
 
 def _order(run: Run) -> tuple[str, str, int, str, int]:
-    known = run.architecture in PAPER_ORDER
-    place = PAPER_ORDER.index(run.architecture) if known else len(PAPER_ORDER)
+    name = run.result["architecture"]
+    place = PAPER_ORDER.index(name) if name in PAPER_ORDER else len(PAPER_ORDER)
     return run.data, run.protocol, place, run.architecture, run.seed
+
+
+def _plain(value: Any) -> str:
+    """A JSON-like value as text that equal values share."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def _read_json(path: Path, fields: Iterable[str]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def summary_table(comparison: Comparison, vote: str, name: str) -> Table:
 
 
 def partial_notes(comparison: Comparison) -> list[str]:
-    """A warning for each run that does not stand on every fold."""
+    """A warning for each run that does not stand on every fold, and for seeds of unlike code."""
     notes = []
     for runs in comparison.by_architecture.values():
         used = counted(runs)
@@ -84,6 +84,12 @@ def partial_notes(comparison: Comparison) -> list[str]:
                 out = "" if run in used else "; fewer than another seed, so it is left out"
                 name = display_name(run.architecture)
                 notes.append(f"Partial: {name}, seed {run.seed}, stands on {run.folds} folds{out}.")
+        if any(run.code != used[0].code for run in used):
+            seeds = ", ".join(str(run.seed) for run in used)
+            notes.append(
+                f"Unlike code: {display_name(runs[0].architecture)}'s seeds {seeds} were trained by unlike versions "
+                "of its code, so their spread is not that of the seeds alone."
+            )
     return notes
 
 
@@ -159,23 +165,27 @@ def seed_table(comparison: Comparison, vote: str, name: str) -> Table | None:
 
 
 def literature_table() -> Table:
-    """Published accuracies for context, apart from ours and each with its protocol."""
-    rows = [(w.source, w.method, w.data, w.accuracy, w.protocol) for w in LITERATURE]
+    """Published figures for context, apart from ours and each with its protocol."""
+    rows = [
+        (w.source, w.method, w.data, w.quoted, w.stated, w.protocol, w.known) for w in LITERATURE
+    ]
     return Table(
         "literature",
-        "Published accuracies, for context only: other protocols, other data cuts",
+        "Published figures, for context only: other protocols, other data cuts",
         (
             Column("Source"),
             Column("Method"),
             Column("Data"),
-            Column("Accuracy", "share"),
+            Column("As our paper quotes it", "share"),
+            Column("As the source states it", "share"),
             Column("Protocol"),
+            Column("Known from"),
         ),
         tuple(rows),
         (
-            "Accuracies as the paper cites them (section III); the protocols are as the works are commonly quoted and "
-            "were not checked against them. They use other splits, often pretrained networks or landmarks, and must "
-            "not be read in one column with leave-one-subject-out numbers.",
+            "Accuracies, but for [8], whose score is a correlation. The paper quotes them in its section III; where it "
+            "and the source differ, the source counts. They use other splits, often pretrained networks or landmarks, "
+            "and must not be read in one column with leave-one-subject-out numbers.",
         ),
     )
 

@@ -38,19 +38,25 @@ def parse_seeds(texts: Sequence[str]) -> list[int]:
 
 
 def check_architectures(names: Sequence[str]) -> list[str]:
-    """The architectures asked for, each once, or all that are registered.
+    """The architectures asked for, each once.
+
+    Args:
+        names: Registered names; none for all but the systems of the paper's section III; "all" alone for these too.
 
     Raises:
         ValueError: One is not registered.
     """
     from stfer import models
+    from stfer.models.related import RELATED
 
+    if list(names) == ["all"]:
+        return list(models.ARCHITECTURES)
     unknown = [name for name in names if name not in models.ARCHITECTURES]
     if unknown:
         raise ValueError(
             f"--archs names {', '.join(unknown)}, not among {', '.join(models.ARCHITECTURES)}"
         )
-    return list(dict.fromkeys(names)) or list(models.ARCHITECTURES)
+    return list(dict.fromkeys(names)) or [n for n in models.ARCHITECTURES if n not in RELATED]
 
 
 def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> None:

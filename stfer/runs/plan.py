@@ -31,7 +31,7 @@ from stfer.training.engine import Engine
 from stfer.training.parallel import make_engine
 from stfer.training.stages import Stage, stages_of
 from stfer.training.step import Learner, init_state, make_learner
-from stfer.training.task import TASKS
+from stfer.training.task import TASKS, make_task
 
 SAME = ("settings", "data", "clips", "code")
 """The parts of a run's record that decide whether a folder can go on."""
@@ -199,6 +199,16 @@ def stream_rules(learner: Learner) -> dict[str, ClipRule]:
         rules[entry.inputs[0]] = rule
     first = rules[entry.inputs[0]]
     return rules | {name: rules.get(name, first) for name in learner.task.streams}
+
+
+def needed_streams(config: TrainConfig) -> set[str]:
+    """Names of the streams that a set must have for a training: inputs and further streams of all its stages."""
+    names: set[str] = set()
+    for stage in stages_of(config):
+        own = stage.config(config)
+        entry = models.registration(own.architecture)
+        names |= {*entry.inputs, *make_task(own.task or entry.task, own).streams}
+    return names
 
 
 def prepare(

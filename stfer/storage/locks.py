@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 class LockedError(OSError):
@@ -50,7 +50,7 @@ def held(
         yield
 
 
-def lock(stream: IO, shared: bool = False, wait: bool = False) -> None:
+def lock(stream: IO[Any], shared: bool = False, wait: bool = False) -> None:
     """Lock an open file until it is closed.
 
     Raises:

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def _without_orbax_tracebacks() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_closed_loops() -> Iterator:
+def _without_closed_loops() -> Iterator[Callable[[], None]]:
     """TensorStore's threads end after a failed write, and report then that nobody waits for them.
 
     Yields:

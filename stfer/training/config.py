@@ -186,6 +186,21 @@ register_preset(
     augment="faces",
     recompute_statistics=True,
 )
+register_preset(  # The model that ships, on pairs of synthetic people (experiments.pretrain).
+    "carry",
+    clips="-2,-1",
+    epochs=16,
+    batch_size=48,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    label_smoothing=0.1,
+    augment="faces",
+    recompute_statistics=True,
+)
 register_preset("demo", epochs=12, batch_size=7, learning_rate=1e-4, recompute_statistics=True)
 
 

@@ -18,7 +18,9 @@ from stfer.data.faces.points import (
     mirror_points,
     to_crop,
 )
+from stfer.data.listing import list_set, make_shards
 from stfer.data.readers import ck_plus, ck_plus_landmarks
+from stfer.data.shards import load_shards
 from stfer.data.synthetic import landmarks as synthetic
 
 
@@ -168,3 +170,36 @@ def test_damaged_points_are_refused_by_name(tmp_path, ck_sequence, text, reason)
 def test_a_tree_without_points_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder Landmarks"):
         ck_plus_landmarks.find_landmark_folder(tmp_path)
+
+
+def test_landmarks_become_a_stream_and_follow_the_crop(tmp_path, png):
+    """A drawn person's frames as a set: the stored points are those of the stored crops."""
+    frames = [frame for *_, frame in synthetic.moments(12, 1, 3)]
+    for number, frame in enumerate(frames):
+        png(tmp_path / "faces" / f"{number}.png", frame[..., ::-1])
+    (tmp_path / "set.csv").write_text("path,subject,emotion\nfaces,P1,anger\n")
+    listing = list_set("manifest", tmp_path / "set.csv", min_frames=1)
+    make_shards(
+        listing, tmp_path / "shards", CropSettings(margin=0.2), preview=True, landmarks="mediapipe",
+        progress=False,
+    )  # fmt: skip
+    shards = load_shards(tmp_path / "shards")
+    points = shards.stream("landmarks", 0)
+    assert points.dtype == np.float32
+    for crop, stored in zip(shards.stream("frames", 0), points, strict=True):
+        again = find_landmarks(crop) / len(crop)
+        assert np.linalg.norm(again - stored, axis=1).mean() < 0.05 * inter_ocular(stored)
+    assert (tmp_path / "shards" / "preview-001.jpg").is_file()
+
+
+def test_a_sequence_without_landmarks_is_dropped_with_its_frame(tmp_path, png):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    png(tmp_path / "faces" / "0.png", noise)
+    (tmp_path / "set.csv").write_text("path,subject,emotion\nfaces,P1,anger\n")
+    listing = list_set("manifest", tmp_path / "set.csv", min_frames=1)
+    with pytest.raises(ValueError, match=r"no landmarks in frame 1: 0.png"):
+        make_shards(
+            listing, tmp_path / "shards", CropSettings("none", margin=0.0), landmarks="mediapipe", progress=False
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="come with CK\\+ alone"):
+        make_shards(listing, tmp_path / "shards", CropSettings(), landmarks="ck_plus")

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from stfer.evaluation import voting
+
+# Multiples of 1/1024: their sums are exact in any order.
+CLIPS = st.tuples(st.integers(1, 12), st.integers(2, 8)).flatmap(
+    lambda shape: arrays(np.float64, shape, elements=st.integers(0, 1024).map(lambda n: n / 1024))
+)
 
 
 def test_the_votes_can_disagree():
@@ -59,3 +67,39 @@ def test_wrong_arrays_are_refused(wrong):
         voting.vote(wrong)
     with pytest.raises(ValueError, match="probabilities must be"):
         voting.shares(wrong)
+
+
+@settings(deadline=None)
+@given(CLIPS, st.randoms())
+def test_the_order_of_clips_does_not_matter(clips, random):
+    order = list(range(len(clips)))
+    random.shuffle(order)
+    assert voting.vote(clips[order]) == voting.vote(clips)
+    for name, share in voting.shares(clips).items():
+        np.testing.assert_array_equal(voting.shares(clips[order])[name], share)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
+def test_one_hot_clips_vote_as_they_are_counted(labels):
+    clips = np.eye(6)[labels]
+    # The commonest class; of several, the first.
+    commonest = min(set(labels), key=lambda label: (-labels.count(label), label))
+    assert voting.vote(clips) == {"summed": commonest, "maximum": commonest}
+    shares = voting.shares(clips)
+    expected = [labels.count(label) / len(labels) for label in range(6)]
+    np.testing.assert_array_equal(shares["summed"], expected)
+    np.testing.assert_array_equal(shares["maximum"], expected)
+
+
+@settings(deadline=None)
+@given(CLIPS, st.data())
+def test_clips_may_come_in_parts(clips, data):
+    cuts = data.draw(st.lists(st.integers(1, len(clips)), max_size=4))
+    tally = voting.Tally(clips.shape[1])
+    for part in np.split(clips, sorted(cuts)):
+        if len(part):
+            tally.add(part)
+    assert tally.winners() == voting.vote(clips)
+    for name, share in voting.shares(clips).items():
+        np.testing.assert_array_equal(tally.shares()[name], share)

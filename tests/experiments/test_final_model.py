@@ -215,7 +215,7 @@ def test_export_command(trained):
 @pytest.mark.parametrize(
     ("command", "flags", "sentence"),
     [
-        ("train", ("--arch=nothing",), "--arch=nothing is unknown; it must be one of"),
+        ("train", ("--arch=nothing",), "architecture must be one of single_frame, "),
         ("train", (*TRAIN, "--held_out=S9", "--out=x"), "--held_out: S9 is not in the data"),
         ("train", (*TRAIN, "--out=models/tiny"), "exists already: name a new folder"),
         ("evaluate", (), "--model is needed"),

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_models import QUICK, TINY
 
 from stfer.models import create_model
-from stfer.models.layers import pooling, winograd
+from stfer.models.layers import convolution, pooling, winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.layers.pooling import max_pool, plain_max_pool
 from stfer.models.layers.towers import TOWER_AXIS
@@ -51,9 +53,8 @@ def assert_float32_close(actual, expected, label=""):
     assert error <= 5e-6 * np.abs(expected).max(), (label, error)
 
 
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
-@pytest.mark.usefixtures("small_work_too")
-def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
+def check_against_xla(x_shape, kernel_shape, stride):
+    """Values and both gradients."""
     x, kernel = normal(x_shape), normal(kernel_shape, 1)
 
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -66,6 +67,36 @@ def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride
     fast, plain = both(x, kernel, normal(shape, 2))
     for label, actual, expected in zip(("y", "x", "kernel"), fast, plain, strict=True):
         assert_float32_close(actual, expected, label)
+
+
+@pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
+@pytest.mark.usefixtures("small_work_too")
+def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
+    check_against_xla(x_shape, kernel_shape, stride)
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes of x and kernel, and a stride: two or three dimensions, any sides, taps and channels, all small."""
+    time = draw(st.lists(st.integers(1, 3), max_size=1))  # the kernel's, where it has one
+    taps = [draw(st.integers(1, 5)) for _ in range(2)]
+    if draw(st.booleans()):
+        taps[1] = taps[0]
+    sides = [size + draw(st.integers(0, 7)) for size in taps]
+    batch, channels, features = (draw(st.integers(1, 3)) for _ in range(3))
+    times = [size + draw(st.integers(0, 2)) for size in time]
+    stride = draw(st.integers(1, 3))
+    return (batch, *times, *sides, channels), (*time, *taps, channels, features), stride
+
+
+@settings(max_examples=15, deadline=None)
+@given(convolutions())
+def test_any_convolution_and_its_gradients_equal_xla_s(case):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LEAST_WORK", "LEAST_TILES"):
+            patch.setattr(winograd, name, 0)
+        patch.setattr(convolution, "MANY_CHANNELS", 1)
+        check_against_xla(*case)
 
 
 def test_the_paper_s_larger_layers_take_the_fast_form():

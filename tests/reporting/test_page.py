@@ -62,7 +62,7 @@ def _svg_alone(monkeypatch):
 
 @pytest.fixture
 def workdir(tmp_path):
-    write_run(tmp_path / "runs" / "a", answers(8, 4), architecture="late_fusion")
+    write_run(tmp_path / "runs" / "a", answers(8, 4), architecture="late_fusion", everybody=10)
     write_run(tmp_path / "runs" / "b", answers(8, 40), architecture="rnn", folds_total=10)
     write_run(tmp_path / "runs" / "c", answers(4, 3), data="<set> & co", protocol="kfold")
     return tmp_path / "runs"
@@ -174,7 +174,7 @@ def test_worked_voting_example_disagrees_and_adds_up():
 
 
 def test_accuracy_figure_shows_what_was_measured(tmp_path):
-    write_run(tmp_path / "a", answers(4, 6), maximum=answers(4, 12), data="ck_plus")
+    write_run(tmp_path / "a", answers(4, 6), maximum=answers(4, 12), data="ck_plus", everybody=9)
     write_run(tmp_path / "b", answers(4, 18), architecture="rnn", data="ck_plus", folds_total=9)
     (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
     (axes,) = comparison_figures.accuracy_figure(comparison).axes
@@ -189,9 +189,8 @@ def test_accuracy_figure_shows_what_was_measured(tmp_path):
 def test_subject_figure_puts_the_hardest_first_and_marks_the_untested(tmp_path):
     right = {name: name.split("_")[1] for name in sequences(3)}
     write_run(tmp_path / "a", right | {"S003_fear": "anger"})
-    write_run(
-        tmp_path / "b", {n: c for n, c in right.items() if "S003" not in n}, architecture="rnn"
-    )
+    without = {n: c for n, c in right.items() if "S003" not in n}
+    write_run(tmp_path / "b", without, architecture="rnn", everybody=3)
     (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
     axes = comparison_figures.subject_figure(comparison, "summed").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["S003", "S001", "S002"]

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from run_folders import answers, write_run
-from stfer.reporting import runs
+from stfer.evaluation.run_folder import FORMAT
+from stfer.reporting import runs, summary
+from stfer.reporting.scores import compare
 
 
 def test_a_run_says_what_it_is(run_folder):
@@ -35,8 +37,16 @@ def test_predictions_of_another_run_are_refused(run_folder, tmp_path):
     ("file", "content", "message"),
     [
         ("config.json", "{", "config.json is not JSON"),
-        ("config.json", '{"format": 2, "settings": {}, "data": {}}', "lacks data.checksum"),
-        ("config.json", '{"format": 1, "settings": {}, "data": {}}', "is of format 1, not 2"),
+        (
+            "config.json",
+            f'{{"format": {FORMAT}, "settings": {{}}, "data": {{}}}}',
+            "lacks data.checksum",
+        ),
+        (
+            "config.json",
+            '{"format": 1, "settings": {}, "data": {}}',
+            f"is of format 1, not {FORMAT}",
+        ),
         ("result.json", "{}", "lacks architecture, data"),
         (
             "predictions.csv",
@@ -92,6 +102,67 @@ def test_only_like_is_compared_with_like(tmp_path):
     groups = runs.comparisons(runs.find_runs(tmp_path))
     names = sorted([run.architecture for run in group.runs] for group in groups)
     assert names == [["late_fusion", "rnn", "mine"], *[["single_frame"]] * 3]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"augment": "mirrored"}, {"validation": "0.2"}, {"nobody has listed this": [1, 2]}]
+)
+def test_runs_that_differ_in_any_setting_share_no_table(tmp_path, settings):
+    write_run(tmp_path / "a", answers(4, 9), architecture="rnn", settings=settings)
+    write_run(tmp_path / "b", answers(4, 2), architecture="late_fusion")
+    groups = runs.comparisons(runs.find_runs(tmp_path))
+    assert [[run.architecture for run in group.runs] for group in groups] in (
+        [["rnn"], ["late_fusion"]],
+        [["late_fusion"], ["rnn"]],
+    )
+    assert all(not compare(group, "summed") for group in groups)
+    name = next(iter(settings)).replace("_", " ")
+    assert all(name in group.label for group in groups)
+
+
+def test_data_that_were_cut_otherwise_share_no_table(tmp_path):
+    write_run(tmp_path / "a", answers(4, 9), architecture="rnn")
+    folder = write_run(tmp_path / "b", answers(4, 2))
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["crop"]["margin"] = 0.3
+    (folder / "config.json").write_text(json.dumps(config))
+    assert len(runs.comparisons(runs.find_runs(tmp_path))) == 2
+
+
+def test_a_setting_at_its_default_is_that_of_an_older_run(tmp_path):
+    """The other run's version did not have them yet."""
+    newer = {"augment": "none", "warmup_epochs": 0.0, "model": {}, "augmentation": {}}
+    write_run(tmp_path / "a", answers(4, 9), architecture="rnn", settings=newer)
+    write_run(tmp_path / "b", answers(4, 2), settings={"clip_offsets": [-1], "slide": True})
+    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    assert "augment" not in comparison.settings
+    assert comparison.settings["epochs"] == 3
+
+
+def test_an_architecture_of_other_fields_is_another(tmp_path):
+    fields = {"block2_features": 384, "block3_features": [384, 256, 256]}
+    for seed in (0, 1):
+        write_run(tmp_path / f"own {seed}", answers(4, 5, seed), seed=seed)
+        folder = tmp_path / f"text {seed}"
+        write_run(folder, answers(4, 9, seed), seed=seed, settings={"model": fields})
+    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    text = "single_frame with block2_features 384, block3_features [384, 256, 256]"
+    assert {name: len(found) for name, found in comparison.by_architecture.items()} == {
+        "single_frame": 2,
+        text: 2,
+    }
+    assert runs.display_name(text).startswith("Single frame with block2_features 384")
+    assert len(compare(comparison, "summed")) == 1
+    assert len({runs.file_name(run) for run in comparison.runs}) == 4
+
+
+def test_seeds_of_unlike_code_are_told(tmp_path):
+    for seed in (0, 1):
+        code = {"mine.Net": f"digest {seed}"}
+        write_run(tmp_path / f"{seed}", answers(4, 5, seed), seed=seed, code=code)
+    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (note,) = summary.partial_notes(comparison)
+    assert note.startswith("Unlike code: Single frame's seeds 0, 1")
 
 
 def test_the_same_run_twice_is_refused(tmp_path):

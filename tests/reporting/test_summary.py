@@ -65,7 +65,7 @@ def test_a_sentence_on_part_of_the_people_says_so(tmp_path):
 
 
 def test_headline_names_the_best_the_order_and_what_is_partial(tmp_path):
-    write_run(tmp_path / "a", answers(10, 6), architecture="late_fusion")
+    write_run(tmp_path / "a", answers(10, 6), architecture="late_fusion", everybody=12)
     write_run(tmp_path / "b", answers(10, 50), architecture="rnn", folds_total=12)
     comparison = comparison_of(tmp_path)
     pairs = scores.compare(comparison, "summed")

@@ -34,11 +34,11 @@ class CropSettings:
     def __post_init__(self):
         if self.detector not in DETECTORS:
             raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
-        if self.margin is None:
-            object.__setattr__(self, "margin", DETECTORS[self.detector].margin)
-        if not -0.4 <= self.margin <= 2:
+        margin = DETECTORS[self.detector].margin if self.margin is None else self.margin
+        object.__setattr__(self, "margin", margin)
+        if not -0.4 <= margin <= 2:
             raise ValueError(
-                f"margin {self.margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"
+                f"margin {margin} is out of range: use -0.4 to 2 (0.3 adds 30 % a side)"
             )
         if not 8 <= self.size <= 1024:
             raise ValueError(f"size {self.size} is out of range: use 8 to 1024 pixels")
@@ -46,6 +46,11 @@ class CropSettings:
             raise ValueError(
                 f"missing_faces {self.missing_faces!r} is unknown: use {' or '.join(MISSING_FACES)}"
             )
+
+    @property
+    def enlargement(self) -> float:
+        """The crop's side in sides of the box."""
+        return 1 + 2 * (self.margin or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -68,7 +73,7 @@ class CropSettings:
 
 def crop_square(face: Face, settings: CropSettings) -> tuple[int, int, int]:
     """The square that is cut around a face: left, top and side in frame pixels (for a levelled frame)."""
-    side = max(1, round(max(face.width, face.height) * (1 + 2 * settings.margin)))
+    side = max(1, round(max(face.width, face.height) * settings.enlargement))
     centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
     return round(centre_x - side / 2), round(centre_y - side / 2), side
 

@@ -24,6 +24,7 @@ class Search(Protocol):
         Returns:
             Boxes in the frame's pixels, in any order.
         """
+        ...
 
 
 @dataclass(frozen=True)

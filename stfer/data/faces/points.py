@@ -88,3 +88,21 @@ def draw_points(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     for place in places:
         cv2.circle(drawn, tuple(map(int, place)), 16, (255, 230, 60), -1, cv2.LINE_AA, shift=4)
     return drawn
+
+
+class DrawnCrops:
+    """A sequence's crops, each drawn with its points when it is asked for.
+
+    Args:
+        crops: uint8 [frames, height, width, 3].
+        points: [frames, 49, 2] in crop coordinates.
+    """
+
+    def __init__(self, crops: np.ndarray, points: np.ndarray):
+        self._crops, self._points = crops, points
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return draw_points(self._crops[index], self._points[index])

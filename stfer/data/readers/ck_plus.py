@@ -84,7 +84,10 @@ def read(root: str | Path) -> tuple[list[Sequence], list[Dropped]]:
             continue
         for take in takes:
             result = _read_take(layout, subject.name, take)
-            (sequences if isinstance(result, Sequence) else dropped).append(result)
+            if isinstance(result, Sequence):
+                sequences.append(result)
+            else:
+                dropped.append(result)
     if not sequences and not dropped:
         raise FileNotFoundError(
             f"{layout.images} has no subject folders such as S005/001; it holds "

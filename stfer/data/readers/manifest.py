@@ -97,7 +97,10 @@ def read(
         except ValueError as error:
             errors.append((row.line, str(error)))
             continue
-        (sequences if isinstance(result, Sequence) else dropped).append(result)
+        if isinstance(result, Sequence):
+            sequences.append(result)
+        else:
+            dropped.append(result)
     if errors:
         errors.sort(key=lambda error: error[0])
         raise ManifestError(str(manifest), [f"line {line}: {text}" for line, text in errors])

@@ -91,19 +91,24 @@ def stamps(paths: Iterable[str]) -> list[float]:
     The last digits of every name must be a time since 1970 in seconds, milliseconds, microseconds or
     nanoseconds, and the times ascend.
     """
-    found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
-    if len(found) < 2 or not all(found):
+    digits = [_last_digits(path) for path in paths]
+    if len(digits) < 2 or not all(digits):
         return []
-    units = {_STAMP_DIGITS.get(len(match[1])) for match in found}
+    units = {_STAMP_DIGITS.get(len(number)) for number in digits}
     unit = units.pop()
     if units or unit is None:
         return []
-    numbers = [int(match[1]) for match in found]
+    numbers = [int(number) for number in digits]
     if numbers[0] < _EARLIEST * unit or any(b < a for a, b in pairwise(numbers)):
         return []
     seconds = [(number - numbers[0]) / unit for number in numbers]
     # Frame numbers step by one; a day of seconds between frames is no recording.
     return seconds if 0 < seconds[-1] < 86_400 * len(seconds) and unit > 1 else []
+
+
+def _last_digits(path: str) -> str:
+    found = re.search(r"([0-9]+)[^0-9]*$", Path(path).stem)
+    return found[1] if found else ""
 
 
 def natural(name: str) -> tuple:
@@ -122,10 +127,10 @@ def missing_numbers(paths: Iterable[str]) -> str:
     paths = list(paths)
     if seconds := stamps(paths):
         return _missing_times(seconds)
-    found = [re.search(r"([0-9]+)[^0-9]*$", Path(path).stem) for path in paths]
-    if not all(found):
+    digits = [_last_digits(path) for path in paths]
+    if not all(digits):
         return ""
-    numbers = [int(match[1]) for match in found]
+    numbers = [int(number) for number in digits]
     steps = [b - a for a, b in pairwise(numbers)]
     if any(step <= 0 for step in steps):
         return f"frame {numbers[next(i for i, step in enumerate(steps) if step <= 0) + 1]} is there twice"

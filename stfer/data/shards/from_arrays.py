@@ -47,10 +47,10 @@ def write_shards(
         ...     write_shards(f"{folder}/set", rows).name
         'set'
     """
-    sequences = [(*row[:4], dict(row[4]) if len(row) > 4 else {}) for row in sequences]
-    if not sequences:
+    rows = [(row[:3], row[3], dict(row[4]) if len(row) > 4 else {}) for row in sequences]
+    if not rows:
         raise ValueError(f"no sequence is left to write to {folder}")
-    first, streams = sequences[0][3:]
+    _, first, streams = rows[0]
     with ShardWriter(
         folder,
         name=name,
@@ -58,12 +58,12 @@ def write_shards(
         classes=classes,
         size=first.shape[1],
         crop=crop or {"detector": "none"},
-        settings={"content": [_crc(frames, further) for *_, frames, further in sequences]},
+        settings={"content": [_crc(frames, further) for _, frames, further in rows]},
         streams={key: (array.dtype, array.shape[1:]) for key, array in streams.items()},
         frame_rate=frame_rate,
     ) as writer:
-        for *about, frames, further in sequences[len(writer.entries) :]:
-            writer.add(*about, frames, streams=further)
+        for (sequence, subject, label), frames, further in rows[len(writer.entries) :]:
+            writer.add(sequence, subject, label, frames, streams=further)
         return writer.finish()
 
 

@@ -219,12 +219,17 @@ def _joined_streams(
     names: Sequence[str], sets: Sequence[Shards]
 ) -> tuple[dict[str, Stream], dict[str, str]]:
     """The streams that all sets have alike, and for each other one a sentence why it is not among them."""
-    streams, lacking = {}, {}
+    streams: dict[str, Stream] = {}
+    lacking: dict[str, str] = {}
     for name in dict.fromkeys(name for shards in sets for name in shards.streams):
-        kinds = [shards.streams.get(name) for shards in sets]
-        if None in kinds:
-            without = ", ".join(n for n, kind in zip(names, kinds, strict=True) if kind is None)
-            lacking[name] = f"the stream {name!r} is not in every set: {without} lacks it"
+        kinds = [shards.streams[name] for shards in sets if name in shards.streams]
+        if len(kinds) < len(sets):
+            without = (
+                n for n, shards in zip(names, sets, strict=True) if name not in shards.streams
+            )
+            lacking[name] = (
+                f"the stream {name!r} is not in every set: {', '.join(without)} lacks it"
+            )
         elif len(set(kinds)) > 1:
             each = ", ".join(f"{kind} in {n}" for n, kind in zip(names, kinds, strict=True))
             lacking[name] = f"the stream {name!r} differs between the sets: {each}"

@@ -76,7 +76,7 @@ class ShardWriter:
         check_new(folder)
         further = {key: make_stream(key, *kind) for key, kind in (streams or {}).items()}
         self._streams: dict[str, Stream] = {FRAMES: frames_stream(size), **further}
-        self._header = {
+        self._header: dict[str, Any] = {
             "format": shard_format.FORMAT,
             "name": name,
             "population": population,
@@ -168,6 +168,11 @@ class ShardWriter:
     def drop(self, dropped: Dropped) -> None:
         """Record a sequence that is not kept."""
         self._record({"kept": False, **vars(dropped)})
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that every sequence has, `frames` first."""
+        return tuple(self._streams)
 
     def stream(self, name: str, entry: Mapping[str, Any]) -> np.ndarray:
         """A kept entry's rows of a stream, as a memory-mapped view [length, *shape]."""

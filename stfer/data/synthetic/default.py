@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stfer.data.faces import CropSettings
+from stfer.data.landmark_track import DETECTED
 from stfer.data.preprocess import MIN_FRAMES, preprocess
 from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6, select
@@ -26,12 +27,17 @@ NAME = "synthetic"
 
 
 def shard_folder(
-    cache_dir: str | Path, subjects: int, seed: int, crop: CropSettings | None = None
+    cache_dir: str | Path,
+    subjects: int,
+    seed: int,
+    crop: CropSettings | None = None,
+    landmarks: bool = False,
 ) -> Path:
     """Where `ensure` keeps the set of these settings."""
     settings = (crop or CropSettings()).to_dict() | {"min_frames": MIN_FRAMES}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     name = f"subjects={subjects}-seed={seed}-version={VERSION}-crop={digest}"
+    name += "-landmarks" if landmarks else ""
     return Path(cache_dir).expanduser().absolute() / NAME / name
 
 
@@ -42,6 +48,7 @@ def ensure(
     workers: int | None = None,
     progress: bool = True,
     crop: CropSettings | None = None,
+    landmarks: bool = False,
 ) -> Path:
     """Return the shard folder of the synthetic set, making it if it is not there or is damaged.
 
@@ -54,13 +61,14 @@ def ensure(
       workers: processes; by default one a core.
       progress: whether to show progress bars.
       crop: how faces are found and cut; the preprocessing default if None.
+      landmarks: whether it has the stream `landmarks`, as the detector finds them; such a set is kept beside the other.
 
     Raises:
       ValueError: a number out of range.
       OSError: the cache cannot be written.
     """
     crop = crop or CropSettings()
-    folder = shard_folder(cache_dir, subjects, seed, crop)
+    folder = shard_folder(cache_dir, subjects, seed, crop, landmarks)
     if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,13 +81,18 @@ def ensure(
         if not frames.is_dir():
             remove_leftovers(frames)  # Nobody else draws this set while we hold the lock.
             generate(frames, subjects, seed, workers, progress)
-        _preprocess(frames, folder, crop, workers, progress)
+        _preprocess(frames, folder, crop, workers, progress, landmarks)
         shutil.rmtree(frames)
     return folder
 
 
 def _preprocess(
-    frames: Path, folder: Path, crop: CropSettings, workers: int, progress: bool
+    frames: Path,
+    folder: Path,
+    crop: CropSettings,
+    workers: int,
+    progress: bool,
+    landmarks: bool,
 ) -> None:
     """Raw frames in CK+'s layout to shards, through the reader and the face search of the real set."""
     sequences, unusable = ck_plus.read(frames)
@@ -94,6 +107,7 @@ def _preprocess(
             population=NAME,
             dropped=[*unusable, *unselected],
             workers=workers,
+            landmarks=DETECTED if landmarks else None,
             progress=bar.update,
         )
 

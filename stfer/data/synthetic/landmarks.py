@@ -16,24 +16,24 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stfer.data.faces import CropSettings, Face, track_face
+from stfer.data.faces import CropSettings, Face, FaceFollower
 from stfer.data.faces.landmarks import find_landmarks
 from stfer.data.faces.points import MIRRORED, inter_ocular
 from stfer.data.sequence import EMOTIONS_6
-from stfer.data.synthetic.dataset import stage
 from stfer.data.synthetic.expressions import Performance
 from stfer.data.synthetic.head import load_head
 from stfer.data.synthetic.renderer import Portrait
+from stfer.data.synthetic.takes import stage
 
 FIT_SEED, CHECK_SEED = 7000, 9100
 PEOPLE, FRAMES_EACH = 20, 10
 LANDMARK_VERTICES = np.array(
     [
-        *(265, 2073, 231, 229, 233, 2834, 2830, 2832, 4561, 2862),
-        *(169, 135, 201, 1947, 344, 313, 312, 2904, 2933),
-        *(17, 8, 1073, 63, 1096, 1093, 2675, 3593, 2620, 2629, 3613, 3616),
-        *(407, 2167, 456, 466, 3043, 4649, 2995, 3067, 3073, 496, 490, 484),
-        *(462, 468, 3049, 3107, 540, 534),
+        *(265, 2073, 2072, 229, 236, 2836, 2830, 4560, 4561, 2862),
+        *(169, 135, 201, 1947, 384, 313, 312, 2904, 2972),
+        *(1841, 8, 55, 63, 1096, 1093, 2675, 2667, 2620, 4339, 3613, 3616),
+        *(407, 2167, 456, 455, 3043, 4649, 2995, 3066, 3073, 496, 490, 483),
+        *(462, 468, 3049, 3107, 523, 534),
     ]
 )
 GROUPS = {"brows": slice(10), "nose": slice(10, 19), "eyes": slice(19, 31), "mouth": slice(31, 49)}
@@ -51,14 +51,14 @@ def moments(
     for subject in range(1, people + 1):
         for number, time_ in enumerate(np.linspace(0, 1, frames_each)):
             emotion = EMOTIONS_6[(number + subject) % len(EMOTIONS_6)]
-            portrait, performance, rng = stage(seed, subject, emotion)
-            moment = round(time_ * (len(performance.weights) - 1))
-            yield portrait, performance, moment, portrait.frame(performance, moment, rng)
+            take = stage(seed, subject, emotion)
+            moment = round(time_ * (len(take) - 1))
+            yield take.portrait, take.performance, moment, take.frame(moment)
 
 
 def detect(frame: np.ndarray) -> tuple[Face | None, np.ndarray | None]:
     """The face of a frame and its landmarks, as preprocessing finds them."""
-    found = track_face(frame, CropSettings())
+    found = FaceFollower(CropSettings()).one(frame)
     return (None, None) if found is None else (found.face, find_landmarks(frame, found.face))
 
 

@@ -1,0 +1,70 @@
+"""Makes the model that ships with this package: trained on pairs of frames of synthetic people, and on nobody real.
+
+    python -m experiments.pretrain --out=models/pair_difference
+
+Renders the moments that are needed of --people people (kept in the cache), trains the pair-difference network on them
+and tests it on --test_people others of another seed. The same command gives the same weights on the same machine.
+"""
+
+import os
+from pathlib import Path
+
+from absl import flags
+
+from experiments import command
+from experiments import flags as shared
+
+FLAGS = flags.FLAGS
+SIZE = 96
+
+
+def define_flags() -> None:
+    """Define this command's flags."""
+    flags.DEFINE_string("data", "pairs", "Not to be given: the pairs are rendered.")
+    flags.DEFINE_string("cache_dir", None, "Folder for rendered pairs and compiled programs.")
+    flags.DEFINE_integer("people", 240, "Synthetic people to train on.", lower_bound=2)
+    flags.DEFINE_integer("people_seed", 1, "Seed of these people.", lower_bound=0)
+    flags.DEFINE_integer("test_people", 24, "Other people to test on.", lower_bound=1)
+    flags.DEFINE_integer("workers", None, "Processes that render (all cores).")
+    shared.define_settings("pair_difference")
+    flags.DEFINE_string("out", "models/pair_difference", "The model folder to make.")
+    shared.define_launch(shares=False, ray=False)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    del argv
+    from stfer.data.sources import default_cache_dir
+    from stfer.reporting import console
+    from stfer.runs import environment, pretraining
+    from stfer.runs.stop import stop_requests
+    from stfer.storage.files import check_new
+    from stfer.training.fit import Stopped
+
+    out = Path(os.path.abspath(FLAGS.out))
+    check_new(out)
+    FLAGS.preset = FLAGS.preset or "carry"
+    config = shared.settings()
+    cache = FLAGS.cache_dir or default_cache_dir()
+    people = {"people": FLAGS.people, "people_seed": FLAGS.people_seed, "out": out}
+    command.print_settings("Settings", config.to_dict() | people)
+    environment.set_up_jax(cache)
+    sets = pretraining.pair_sets(
+        cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
+    )
+    training = pretraining.training(config, sets, out)
+    with stop_requests() as should_stop, training.plan.folder.lock():
+        try:
+            with console.epoch_bar(training.plan) as on_epoch:
+                fitted = training.train(shared.launch(), should_stop, on_epoch)
+        except Stopped as stop:
+            print(f"\n{stop} in {training.states}; the same command goes on where it was")
+            return should_stop.exit_code
+        written, model = pretraining.write(training, fitted, sets)
+    print(console.training_text(model, fitted))
+    command.print_paths([written])
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, define_flags)

@@ -1,0 +1,78 @@
+"""The training of the model that ships: a pair network on synthetic people, tested on others."""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stfer.data.faces import CropSettings
+from stfer.data.folds import Fold
+from stfer.data.shards import Shards, load_shards
+from stfer.data.synthetic.pairs import ensure_pairs
+from stfer.evaluation.records import vote_metrics
+from stfer.inference.evaluation import predict_shards
+from stfer.inference.model import TrainedModel
+from stfer.runs.final import FinalTraining
+from stfer.training.config import TrainConfig
+from stfer.training.fit import Fitted
+
+TEST_SEED = 1000  # Added to the training people's: the tested people are others.
+
+
+@dataclass(frozen=True)
+class PairSets:
+    """Pairs to train on, and pairs of other people to test on."""
+
+    train: Shards
+    test: Shards
+
+
+def pair_sets(
+    cache_dir: str | Path,
+    people: int,
+    seed: int,
+    test_people: int,
+    size: int,
+    workers: int | None = None,
+) -> PairSets:
+    """Render both sets, or take them from the cache; see `stfer.data.synthetic.pairs`."""
+    crop = CropSettings(size=size)
+    folders = (
+        ensure_pairs(cache_dir, people, seed, crop, workers),
+        ensure_pairs(cache_dir, test_people, seed + TEST_SEED, crop, workers),
+    )
+    return PairSets(*map(load_shards, folders))
+
+
+def training(config: TrainConfig, sets: PairSets, out: Path) -> FinalTraining:
+    """One training on every pair of the training people; nobody of them is held out."""
+    everyone = Fold("none", (), np.arange(len(sets.train)), np.empty(0, np.int64))
+    arguments = {"pairs": sets.train.name, "people": len(set(sets.train.subjects))}
+    return FinalTraining(config, sets.train, everyone, out, arguments=arguments)
+
+
+def write(training: FinalTraining, fitted: Fitted, sets: PairSets) -> tuple[Path, TrainedModel]:
+    """Test the model on the other people, and write its folder.
+
+    Returns:
+        The folder and the model; its card's metrics are those of the other people, its reference is `auto`.
+    """
+    model = training.model(fitted)
+    predictions = predict_shards(model, sets.test, range(len(sets.test)))
+    votes = vote_metrics(predictions, sets.test.classes)
+    metrics: dict[str, Any] = {
+        "held_out": votes,
+        "people": len(set(sets.test.subjects)),
+        "sequences": len(predictions),
+        "training_seconds": round(fitted.progress.seconds, 3),
+        "testing_seconds": 0.0,
+        "last_epoch": {k: v for k, v in fitted.progress.history[-1].items() if v == v},
+    }
+    card = dict(model.card) | {"metrics": metrics, "reference": "auto", "frame_rate": None}
+    whole = dataclasses.replace(model, card=card)
+    folder = whole.save(training.out)
+    shutil.rmtree(training.states, ignore_errors=True)
+    return folder, whole

@@ -106,7 +106,7 @@ def preprocess(
     }
     if landmarks is not None:
         decide["landmarks"] = origin(landmarks)
-    listing = [[s.id, s.subject, s.label, *map(_source, s.frames)] for s in sequences]
+    listing = [[s.id, s.subject, s.label, dict(s.more), *map(_source, s.frames)] for s in sequences]
     with ShardWriter(
         out,
         name=name,

@@ -1,11 +1,13 @@
 """What decoded frames become: seconds from their time stamps, and pixels upright, square and of one size."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.filter import Graph
 
 _JITTER = 1.5  # frames that a clock may run back without being another part's
 _JUMP = 10.0  # seconds that the clock of a transport stream may jump within one part, as in FFmpeg
@@ -47,21 +49,19 @@ class Geometry:
     rotate: int
     size: tuple[int, int] | None = None
     notes: list[str] = field(default_factory=list)
-    converter: VideoReformatter = field(default_factory=VideoReformatter)
+    _graph: tuple[Hashable, Graph] | None = None
 
     def __call__(self, frame: av.VideoFrame, aspect: float, number: int) -> np.ndarray:
         width, height = frame.width, frame.height
-        if not 1 / 16 <= aspect <= 16:
+        # Editors note what rounding to even sizes did; a hundredth is no shape to correct.
+        if not 1 / 16 <= aspect <= 16 or abs(aspect - 1) < 0.01:
             aspect = 1.0
         shown = (round(width * max(aspect, 1)), round(height * max(1 / aspect, 1)))
         if shown != (width, height) and number == 0:
             self.notes.append(
                 f"pixels are not square: {width}x{height} is shown as {shown[0]}x{shown[1]}"
             )
-        # One converter for all frames keeps its tables; at an unchanged size BICUBIC changes no pixel.
-        pixels = self.converter.reformat(
-            frame, shown[0], shown[1], "rgb24", interpolation="BICUBIC"
-        ).to_ndarray()
+        pixels = self._converted(frame, *shown)
         pixels = turned(_as_displayed(pixels, frame), self.rotate)
         size = pixels.shape[1::-1]
         if self.size is None:
@@ -73,6 +73,37 @@ class Geometry:
                 self.notes.append(note)
             pixels = fitted(pixels, self.size)
         return pixels
+
+    def _converted(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+        """RGB at a size, by FFmpeg's own filters: its scaler alone places chroma samples otherwise."""
+        kind = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
+        key = (*kind, width, height)
+        if self._graph is None or self._graph[0] != key:
+            self._graph = (key, _conversion(frame, width, height))
+        graph = self._graph[1]
+        graph.push(frame)
+        return graph.pull().to_ndarray()
+
+
+def _conversion(frame: av.VideoFrame, width: int, height: int) -> Graph:
+    """The filters that `ffmpeg -vf scale=WIDTH:HEIGHT:flags=bicubic -pix_fmt rgb24` uses."""
+    graph = Graph()
+    last = graph.add_buffer(
+        width=frame.width,
+        height=frame.height,
+        format=frame.format.name,
+        time_base=frame.time_base or Fraction(1, 1000),
+    )
+    for name, settings in (
+        ("scale", f"{width}:{height}:flags=bicubic"),
+        ("format", "pix_fmts=rgb24"),
+        ("buffersink", None),
+    ):
+        following = graph.add(name, settings)
+        last.link_to(following)
+        last = following
+    graph.configure()
+    return graph
 
 
 def turned(pixels: np.ndarray, degrees: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stfer.data import ck_plus
+from stfer.data.readers import ck_plus
 from stfer.data.sequence import EMOTIONS_6
 from stfer.data.synthetic import Conditions, generate, stage, stage_in_turn
 from stfer.data.synthetic.dataset import VERSION

@@ -196,6 +196,13 @@ def test_pixels_that_are_not_square_become_so(tmp_path, aspect, shape):
     assert video.notes == [f"pixels are not square: 64x48 is shown as {shape[1]}x{shape[0]}"]
 
 
+def test_nearly_square_pixels_are_left(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames(2), aspect=Fraction(359, 358))
+    with Video(str(path)) as video:
+        assert [f.pixels.shape for f in video] == [(48, 64, 3)] * 2
+    assert video.notes == []
+
+
 def test_a_size_that_changes_is_fitted_without_squeezing(tmp_path):
     first = write_video(tmp_path / "a.ts", [flat(100)] * 5)
     second = write_video(tmp_path / "b.ts", [flat(200, (64, 96))] * 5)
@@ -313,8 +320,37 @@ def test_a_reader_of_a_sequence(tmp_path):
             assert seconds == pytest.approx(number / 25)
 
 
-def test_pixels_are_those_of_the_librarys_scaler(tmp_path):
-    """The whole-frame conversion against swscale asked plainly, frame by frame, with no flags of ours."""
+def filtered(path, size):
+    """Every frame by FFmpeg's filter graph asked with the stated flags, a path of its own to the pixels."""
+    with av.open(path) as plain:
+        stream = plain.streams.video[0]
+        graph = av.filter.Graph()
+        last = graph.add_buffer(template=stream, time_base=stream.time_base)
+        scale = f"w={size[0]}:h={size[1]}:flags=bicubic"
+        for name, settings in (("scale", scale), ("format", "rgb24"), ("buffersink", None)):
+            following = graph.add(name, settings)
+            last.link_to(following)
+            last = following
+        graph.configure()
+        for frame in plain.decode(stream):
+            graph.push(frame)
+            yield graph.pull().to_ndarray()
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(64, 45), Fraction(1, 2)])
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mjpeg")])
+def test_pixels_are_ffmpegs(tmp_path, name, codec, aspect):
+    """Equal to the last bit, at the stored size and at that of square pixels."""
+    path = str(write_video(tmp_path / name, noise(5), codec=codec, aspect=aspect))
+    with Video(path) as video:
+        ours = [frame.pixels for frame in video]
+    size = ours[0].shape[1::-1]
+    assert (size == SIZE) == (aspect is None)
+    for pixels, wanted in zip(ours, filtered(path, size), strict=True):
+        np.testing.assert_array_equal(pixels, wanted)
+
+
+def test_same_sized_pixels_are_also_the_plain_converters(tmp_path):
     path = str(write_video(tmp_path / "a.mp4", noise(5), options=NOISY))
     with av.open(path) as plain, Video(path) as video:
         for ours, frame in zip(video, plain.decode(video=0), strict=True):

@@ -13,6 +13,8 @@ from pathlib import Path
 from stfer.data.readers import tree
 from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
+from stfer.data.shards.streams import check_frame_rate
+from stfer.storage.files import read_json
 
 POPULATION = "ck_plus"
 FRAME_RATE = 30.0  # Lucey et al. 2010 say 30 frames a second, of NTSC video.
@@ -54,6 +56,7 @@ class Layout:
 
     images: Path
     labels: Path
+    rate: float | None = FRAME_RATE
 
 
 @register_reader("ck_plus", population=POPULATION, complete=COMPLETE)
@@ -115,7 +118,18 @@ def find_layout(root: str | Path) -> Layout:
         raise FileNotFoundError(
             f"{root} is no unpacked CK+: looked for {' and '.join(wanted)}; it holds {tree.contents(root)}"
         )
-    return Layout(images, labels)
+    return Layout(images, labels, _rate(root))
+
+
+def _rate(root: Path) -> float | None:
+    """CK+'s frame rate, or what a set that was made in its layout (`synthesize`) says of itself."""
+    record = root / "synthetic.json"
+    if not record.is_file():
+        return FRAME_RATE
+    try:
+        return check_frame_rate(read_json(record).get("frames_per_second"))
+    except (ValueError, AttributeError):
+        return None
 
 
 def _refuse_ck48(root: Path) -> None:
@@ -148,7 +162,7 @@ def _read_take(layout: Layout, subject: str, take: os.DirEntry) -> Sequence | Dr
         return drop(unread or "no image files", label[0])
     sources = tuple(FrameSource(path) for path in frames)
     missing = _missing(frames, label[1])
-    return Sequence(id_, name, label[0], sources, missing=missing, rate=FRAME_RATE)
+    return Sequence(id_, name, label[0], sources, missing=missing, rate=layout.rate)
 
 
 def _missing(frames: list[str], label_file: str) -> str:

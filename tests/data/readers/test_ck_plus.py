@@ -207,3 +207,15 @@ def test_any_bytes_are_a_label_or_a_value_error(data):
     # Only a whole number from 1 to 7 is a label.
     assert label in EMOTIONS_7
     assert float(data.decode("utf-8-sig")) in range(1, 8)
+
+
+def test_the_frame_rate_is_the_sets_own(tmp_path, ck_sequence):
+    """30 a second, or what a set that was made in this layout says of itself."""
+    ck_sequence(tmp_path)
+    for text, rate in (
+        (None, 30.0), ('{"frames_per_second": 15.0}', 15.0), ("{}", None), ("[", None), ("[]", None),
+        ('{"frames_per_second": -1}', None),
+    ):  # fmt: skip
+        if text is not None:
+            (tmp_path / "synthetic.json").write_text(text)
+        assert [s.rate for s in ck_plus.read(tmp_path)[0]] == [rate]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from stfer.models.layers.contrast import normalized
+from stfer.models.layers.contrast import WHOLE_CLIPS, normalized
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool, plain_max_pool
@@ -225,6 +225,15 @@ class FrameByFrame(Architecture):
 
     def setup(self) -> None:
         self.tower = tower_of(self, shared=True)
+
+    def normalized(self, frames: jax.Array) -> jax.Array:
+        """As `Architecture.normalized`; raises ValueError for what needs the frames of a whole clip."""
+        if self.normalize in WHOLE_CLIPS:
+            raise ValueError(
+                f"{type(self).__name__} sees each frame alone, and normalize={self.normalize} needs all frames of a "
+                "clip: use local_contrast"
+            )
+        return super().normalized(frames)
 
     def encode(
         self, frames: jax.Array, *, train: bool = False, mask: jax.Array | None = None

@@ -172,8 +172,6 @@ def register_preset(
     """
     own = {key for changed in (of_architecture or {}).values() for key in changed}
     unknown = {*settings, *own} - {f.name for f in dataclasses.fields(TrainConfig)}
-        f.name for f in dataclasses.fields(TrainConfig)
-    }
     if unknown:
         raise ValueError(
             f"the preset {name!r} sets {', '.join(sorted(unknown))}, which is no setting"

@@ -50,8 +50,8 @@ def save_weights(
     folder = Path(os.path.abspath(folder))
     remove_leftovers(folder)
     with (
-        writing(folder),
         staged_folder(folder, replace=True) as staging,
+        writing(folder),  # Waits for threads that still write, before the folder is removed.
         ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
     ):
         checkpointer.save(
@@ -146,7 +146,7 @@ def _without_closed_loops() -> Iterator[Callable[[], None]]:
         else:
             hook(unraisable)
 
-    def settle(quiet: float = 0.3, most: float = 3.0) -> None:
+    def settle(quiet: float = 1.0, most: float = 5.0) -> None:
         end = time.monotonic() + most
         while time.monotonic() < min(end, max(last, end - most) + quiet):
             time.sleep(0.02)

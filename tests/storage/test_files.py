@@ -65,7 +65,7 @@ def test_another_thread_never_sees_another_umask(tmp_path):
     watcher = threading.Thread(target=watch)
     try:
         watcher.start()
-        for number in range(300):
+        for number in range(100):
             write_atomically(tmp_path / "file", str(number))
         with staged_folder(tmp_path / "folder"):
             pass

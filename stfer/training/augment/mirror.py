@@ -16,6 +16,6 @@ def mirror(example: Example, key: Array) -> Example:
     changed = {"frames": jnp.where(flipped, frames[..., ::-1, :], frames)}
     if "landmarks" in example:
         points = example["landmarks"]
-        turned = points[:, MIRRORED] * jnp.array([-1.0, 1.0]) + jnp.array([1.0, 0.0])
+        turned = points[:, MIRRORED] * jnp.array([[[-1.0, 1.0]]]) + jnp.array([[[1.0, 0.0]]])
         changed["landmarks"] = jnp.where(flipped, turned, points)
     return example | changed

@@ -27,7 +27,9 @@ def define_folds() -> None:
     flags.DEFINE_list(
         "subjects", None, "Hold out only these subjects (default: every one in turn)."
     )
-    flags.DEFINE_integer("max_folds", None, "Stop after this many folds.", lower_bound=1)
+    flags.DEFINE_integer(
+        "max_folds", None, "Stop after this many folds (preset demo: 8).", lower_bound=1
+    )
 
 
 def define_launch(shares: bool = True, ray: bool = True) -> None:

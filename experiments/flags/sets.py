@@ -17,7 +17,7 @@ def define_data(default: str | list[str] = sources.SYNTHETIC) -> None:
     flags.DEFINE_string("cache_dir", None, "Folder for generated sets, and for compiled programs unless "
         "$JAX_COMPILATION_CACHE_DIR names one.")  # fmt: skip
     flags.DEFINE_integer(
-        "synthetic_subjects", 8, "Subjects of the synthetic set.", lower_bound=2, upper_bound=999
+        "synthetic_subjects", 16, "Subjects of the synthetic set.", lower_bound=2, upper_bound=999
     )
     flags.DEFINE_integer("synthetic_seed", 0, "Seed of the synthetic set.", lower_bound=0)
     flags.DEFINE_integer("workers", None, "Processes for making the synthetic set (all cores).")

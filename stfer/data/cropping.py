@@ -94,7 +94,9 @@ def one_video(sequences: Items[Sequence]) -> str:
     paths = {source.path for s in sequences for source in s.frames}
     if len(paths) != 1 or any(source.number is None for s in sequences for source in s.frames):
         return ""
-    ascending = all(list(s.frames) == sorted(s.frames, key=lambda f: f.number) for s in sequences)
+    ascending = all(
+        list(s.frames) == sorted(s.frames, key=lambda f: f.number or 0) for s in sequences
+    )
     return paths.pop() if ascending else ""
 
 
@@ -102,7 +104,7 @@ def _one_pass(croppers: list["_Cropper"]) -> None:
     """Read a video's frames once, each for all sequences that have it."""
     waiting = [cropper for cropper in croppers if cropper.wanted is not None]
     while len(waiting) > 1:
-        number = min(cropper.wanted for cropper in waiting)
+        number = min(c.wanted for c in waiting if c.wanted is not None)
         those = [cropper for cropper in waiting if cropper.wanted == number]
         try:
             frame = those[0].read()

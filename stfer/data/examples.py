@@ -44,7 +44,7 @@ class Examples:
 
     def empty(self, count: int) -> Arrays:
         """`count` examples of zeros."""
-        fields = self.shapes | {LABEL: ((), self.labels.dtype)}
+        fields = {**self.shapes, LABEL: ((), self.labels.dtype)}
         return {name: np.zeros((count, *shape), dtype) for name, (shape, dtype) in fields.items()}
 
 

@@ -59,25 +59,27 @@ class VideoReader:
             return self._read(path, number)
 
     def _read(self, path: str, number: int) -> tuple[np.ndarray, float]:
-        if self._video is None or path != self._path:
-            self._open(path)
+        video = self._video
+        if video is None or path != self._path:
+            video = self._open(path)
         index = self._worth_seeking(path, number)
         if index is not None:
-            self._video.seek(index, number)
-            self._frames = self._video.undrawn()
+            video.seek(index, number)
+            self._frames = video.undrawn()
         elif number < self._next:
-            self._open(path)
+            video = self._open(path)
         for found, seconds, frame in self._frames:
             self._next = found + 1
             if found == number:
-                return self._video.draw(number, frame), seconds
+                return video.draw(number, frame), seconds
         raise EOFError(f"the video ends before frame {number}")
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str) -> Video:
         self.close()
         self._video = Video(path, self._rotate)
         self._path, self._next = path, 0
         self._frames = self._video.undrawn()
+        return self._video
 
     def _worth_seeking(self, path: str, number: int) -> Index | None:
         """The video's index where a start nearer to the frame than the next one is known."""

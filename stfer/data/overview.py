@@ -34,7 +34,7 @@ def complete_counts(
     """
     labels = Counter(sequence.label for sequence in sequences)
     found = {
-        "subjects": len({item.subject for item in (*sequences, *dropped)}),
+        "subjects": len({s.subject for s in sequences} | {d.subject for d in dropped}),
         "sequences": len(sequences) + len(dropped),
         "labelled": len(sequences),
         "labelled subjects": len({s.subject for s in sequences}),

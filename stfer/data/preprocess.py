@@ -99,7 +99,11 @@ def preprocess(
     sequences, dropped = list(sequences), list(dropped)
     report = progress or (lambda frames: None)
     work = Work(settings, min_frames, missing_share, rotate, landmarks)
-    decide = {"min_frames": min_frames, "missing_share": missing_share, "rotate": rotate}
+    decide: dict[str, float | str] = {
+        "min_frames": min_frames,
+        "missing_share": missing_share,
+        "rotate": rotate,
+    }
     if landmarks is not None:
         decide["landmarks"] = origin(landmarks)
     listing = [[s.id, s.subject, s.label, dict(s.more), *map(_source, s.frames)] for s in sequences]

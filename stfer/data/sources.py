@@ -66,7 +66,7 @@ class Source:
     """
 
     data: str = SYNTHETIC
-    synthetic_subjects: int = 8
+    synthetic_subjects: int = 16
     synthetic_seed: int = 0
     workers: int | None = None
     cache_dir: str | None = None

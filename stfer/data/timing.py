@@ -93,7 +93,8 @@ def measure(
                     boxes = cascade.detectMultiScale(grey, 1.1, 3)
                     spent["plain"] += time.process_time() - cut
                     if len(boxes):
-                        largest = Face(*map(float, max(boxes, key=lambda box: box[2])))
+                        box = max(boxes, key=lambda box: box[2])
+                        largest = Face(*map(float, box))
                         both += face is not None
                         only_plain += face is None
                         agree += face is not None and overlap(face.face, largest) >= AGREE

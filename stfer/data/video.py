@@ -7,7 +7,7 @@ and what decodes counts: what a container promises is only compared with it.
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import av
@@ -182,7 +182,7 @@ class Video:
             seconds = self._container.duration / av.time_base
         return round(seconds * self.rate) or None if 0 < seconds < 1e7 else None
 
-    def _decode_parts(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    def _decode_parts(self) -> Generator[tuple[int, float, av.VideoFrame], None, None]:
         for part in range(len(self._parts)):
             self._go_to(part)
             for frame in self._decode_part(part):
@@ -212,7 +212,7 @@ class Video:
 
     def _decode_from(
         self, index: "Index", number: int
-    ) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    ) -> Generator[tuple[int, float, av.VideoFrame], None, None]:
         """Frames from wherever seeking led, which must be a key frame at or before `number`."""
         following = -1
         for frame in self._decode_or_give_up():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _ATTEMPTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
@@ -157,7 +157,7 @@ class _Crew:
     def collect(self) -> list[tuple[_Task, list[Any] | Died]]:
         """Wait until at least one worker has finished or died; its task with the results or `Died`."""
         found: list[tuple[_Task, list[Any] | Died]] = []
-        for connection in wait(list(self.busy)):
+        for connection in cast(list[Connection], wait(list(self.busy))):
             process, task = self.busy.pop(connection)
             try:
                 results, error = connection.recv()
@@ -210,7 +210,7 @@ def _serve(connection: Connection, function: Callable, set_up: Callable[[], None
         except (EOFError, OSError):
             return
         try:
-            answer = (function(items), None)
+            answer: tuple[Any, Exception | None] = (function(items), None)
         except Exception as error:
             error.add_note("".join(traceback.format_exception(error)))
             answer = (None, error)

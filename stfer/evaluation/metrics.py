@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 def summarise(
     labels: ArrayLike,
     predicted: ArrayLike,
-    subjects: Sequence[str],
+    subjects: Sequence[str] | NDArray[np.str_],
     num_classes: int,
     seed: int = 0,
     resamples: int = 2000,
@@ -64,7 +64,7 @@ def summarise(
 
 
 def per_subject(
-    right: ArrayLike, subjects: Sequence[str]
+    right: ArrayLike, subjects: Sequence[str] | NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum something over each subject's sequences.
 
@@ -118,7 +118,10 @@ def accuracy_interval(
 
 
 def _checked(
-    labels: ArrayLike, predicted: ArrayLike, subjects: Sequence[str], num_classes: int
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    subjects: Sequence[str] | NDArray[np.str_],
+    num_classes: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if not 0 < len(labels) == len(predicted) == len(subjects):

@@ -89,7 +89,7 @@ def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> float:
 def permutation_over_subjects(
     first: ArrayLike,
     second: ArrayLike,
-    subjects: Sequence[str],
+    subjects: Sequence[str] | NDArray[np.str_],
     seed: int = 0,
     resamples: int = SWAPS,
 ) -> float | None:
@@ -136,7 +136,7 @@ def smallest_corrected_p(subjects: int, pairs: int) -> float:
 def difference_interval(
     first: ArrayLike,
     second: ArrayLike,
-    subjects: Sequence[str],
+    subjects: Sequence[str] | NDArray[np.str_],
     seed: int = 0,
     resamples: int = 2000,
 ) -> list[float] | None:
@@ -244,7 +244,7 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     exact = holm([pair.mcnemar_raw for pair in pairs])
     pairs = [replace(pair, mcnemar=p) for pair, p in zip(pairs, exact, strict=True)]
     known = [i for i, pair in enumerate(pairs) if pair.permutation_raw is not None]
-    swapped = holm([pairs[i].permutation_raw for i in known])
+    swapped = holm([p for pair in pairs if (p := pair.permutation_raw) is not None])
     for i, p in zip(known, swapped, strict=True):
         pairs[i] = replace(pairs[i], permutation=p)
     return pairs

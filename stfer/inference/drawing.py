@@ -50,16 +50,17 @@ def annotate(result: FrameResult, classes: Sequence[str], scale: int = 1) -> np.
         uint8 [height * scale, width * scale, 3], RGB.
     """
     pixels = result.frame.pixels
+    assert pixels is not None
     if scale > 1:
         canvas = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     else:
         canvas = pixels.copy()
     unit = max(1.0, canvas.shape[0] / 480)
     classes = [plain(name) for name in classes]  # OpenCV's fonts know ASCII alone.
-    seen = [found for found in result.faces if found.face is not None]
-    for found in seen:
+    seen = [(found, found.face) for found in result.faces if found.face is not None]
+    for found, face in seen:
         colour = COLOURS[(found.track - 1) % len(COLOURS)]
-        box = Face(*(value * scale for value in found.face[:4]))
+        box = Face(*(value * scale for value in face[:4]))
         corner, far = (
             (round(box.x), round(box.y)),
             (round(box.x + box.width), round(box.y + box.height)),
@@ -152,8 +153,9 @@ class VideoWriter:
             OSError: The file cannot be written.
         """
         with self._named_errors():
-            if self._container is None:
-                self._open(*frame.shape[1::-1])
+            container = self._container
+            if container is None:
+                container = self._open(*frame.shape[1::-1])
             if frame.shape[1::-1] != self._size:
                 frame = _even(frame, self._size)
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -167,17 +169,18 @@ class VideoWriter:
             for packet in self._stream.encode(picture):
                 # Nothing follows the last frame; it is shown as long as the others.
                 packet.duration = self._step or _UNITS // 25
-                self._container.mux(packet)
+                container.mux(packet)
 
-    def _open(self, width: int, height: int) -> None:
+    def _open(self, width: int, height: int) -> av.container.OutputContainer:
         # MPEG-4 takes even sizes only.
         self._size = (width - width % 2, height - height % 2)
-        self._container = av.open("file:" + self._path, "w", format="mp4")
-        self._stream = self._container.add_stream("mpeg4", rate=25)
+        container = self._container = av.open("file:" + self._path, "w", format="mp4")
+        self._stream = container.add_stream("mpeg4", rate=25)
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _UNITS)
         self._stream.codec_context.bit_rate = max(1_000_000, 5 * width * height)
+        return container
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -118,7 +118,8 @@ def export_model(model: TrainedModel, folder: str | Path) -> tuple[Path, float]:
     folder = Path(os.path.abspath(folder))
     with staged_folder(folder) as staging:
         write_bytes_atomically(staging / PROGRAM, exported_program(model).serialize())
-        np.savez(staging / WEIGHTS, **flat_weights(model.variables))
+        weights: dict[str, Any] = flat_weights(model.variables)
+        np.savez(staging / WEIGHTS, **weights)
         write_json(staging / CARD, model.card)
         write_atomically(staging / SCRIPT, _script(model))
         difference = _compare(model, staging)

@@ -10,7 +10,7 @@ it is executed: an architecture from outside the package must have been register
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from stfer.models.registry import FRAMES
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
 from stfer.storage.identity import differences
 from stfer.storage.weights import load_weights, save_weights
+from stfer.training import related  # noqa: F401 (it registers tasks)
 from stfer.training.config import PRECISIONS, TrainConfig
 from stfer.training.task import Task, make_task
 
@@ -77,7 +78,7 @@ def describe(
     task: str = "",
     precision: str = "float32",
     fields: Mapping[str, Any] | None = None,
-    modules: tuple[str, ...] = (),
+    modules: Sequence[str] = (),
     **more: Any,
 ) -> dict[str, Any]:
     """The content of `model.json`.

@@ -272,7 +272,8 @@ class TrainedModel:
         def clips(faces: list[Face | None]) -> int:
             return np.array([face is not None for face in faces])[places].all(axis=1).sum()
 
-        return tuple(max(tracks.values(), key=clips, default=[None] * len(frames)))
+        chosen: list[Face | None] = max(tracks.values(), key=clips, default=[None] * len(frames))
+        return tuple(chosen)
 
     def _classify(self, places: np.ndarray, crops: Mapping[int, np.ndarray]) -> np.ndarray:
         size = self.crop.size

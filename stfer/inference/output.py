@@ -55,7 +55,7 @@ class Prediction:
         """Raise ValueError where the model takes more than frames, or the source has too few of them for a clip."""
         self.model.check_frames_alone()
         length = self.source.length
-        if self.source.kind == "images" and length < self.window.shortest:
+        if self.source.kind == "images" and length is not None and length < self.window.shortest:
             raise ValueError(self.too_short(length))
 
     def settings(self) -> dict[str, object]:

@@ -145,7 +145,10 @@ def _see(
         followed = [] if frame.pixels is None else follower(frame.pixels)
         faces = tuple((track, found.face if found else None) for track, found in followed)
         crops = tuple(
-            None if face is None else crop_face(frame.pixels, face, model.crop) for _, face in faces
+            None
+            if face is None or frame.pixels is None
+            else crop_face(frame.pixels, face, model.crop)
+            for _, face in faces
         )
         seen.append(_Seen(frame, faces, crops))
     return seen

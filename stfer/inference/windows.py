@@ -195,9 +195,10 @@ class History[Item]:
             places = [self._at(seconds + offset) for offset in window.seconds]
         else:
             places = [self._recent[offset - 1] for offset in window.offsets]
-        if any(item is None for *_, item in places):
+        clip = [(number, item) for number, _, item in places if item is not None]
+        if len(clip) < len(places):
             return GAP, []
-        return CLASSIFIED, [(number, item) for number, _, item in places]
+        return CLASSIFIED, clip
 
     def _forget(self, before: float) -> None:
         """Forget frames that no clip reaches any more; the last one before stays, for what was shown then."""

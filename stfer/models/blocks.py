@@ -4,12 +4,14 @@ A block is convolution, ReLU, batch normalisation, pooling, in this order. Each 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from stfer.models.layers.contrast import normalized
+from stfer.models.layers.contrast import WHOLE_CLIPS, normalized
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool, plain_max_pool
@@ -43,7 +45,7 @@ class Architecture(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     block1_features: int = 96
     block2_features: int = 256
@@ -79,7 +81,7 @@ class Block(nn.Module):
     features: int
     kernel_size: Sequence[int]
     stride: int = 1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     plain: bool = False
 
@@ -106,7 +108,7 @@ class Block3(nn.Module):
     """Three 3x3 convolutions with ReLU, one 2x2 max pooling, flattened."""
 
     features: Sequence[int] = (384, 384, 256)
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     plain: bool = False
 
     @nn.compact
@@ -128,7 +130,7 @@ class Tower(nn.Module):
     block1_features: int
     block2_features: int
     block3_features: Sequence[int]
-    dtype: jnp.dtype
+    dtype: DTypeLike
     axis_name: str | None
     plain: bool = False
 
@@ -137,7 +139,11 @@ class Tower(nn.Module):
         self, x: jax.Array, train: bool, mask: jax.Array | None
     ) -> tuple[jax.Array, Endpoints]:
         """Map [batch, height, width, in] to [batch, features]."""
-        common = {"dtype": self.dtype, "axis_name": self.axis_name, "plain": self.plain}
+        common: dict[str, Any] = {
+            "dtype": self.dtype,
+            "axis_name": self.axis_name,
+            "plain": self.plain,
+        }
         x, out1 = Block(self.block1_features, (11, 11), 3, name="block1", **common)(x, train, mask)
         x, out2 = Block(self.block2_features, (5, 5), name="block2", **common)(x, train, mask)
         x, out3 = Block3(self.block3_features, self.dtype, self.plain, name="block3")(x)
@@ -149,7 +155,7 @@ class Head(nn.Module):
 
     num_classes: int
     features: Sequence[int] = (4096, 4096)
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     dropout: float = 0.0
 
     @nn.compact
@@ -175,7 +181,7 @@ def head_of(architecture: "Architecture") -> Head:
     )
 
 
-def dense(features: int, dtype: jnp.dtype, name: str | None = None) -> nn.Dense:
+def dense(features: int, dtype: DTypeLike, name: str | None = None) -> nn.Dense:
     """A dense layer with Keras' initial values: Glorot uniform kernel, zero bias."""
     return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
 
@@ -219,6 +225,15 @@ class FrameByFrame(Architecture):
 
     def setup(self) -> None:
         self.tower = tower_of(self, shared=True)
+
+    def normalized(self, frames: jax.Array) -> jax.Array:
+        """As `Architecture.normalized`; raises ValueError for what needs the frames of a whole clip."""
+        if self.normalize in WHOLE_CLIPS:
+            raise ValueError(
+                f"{type(self).__name__} sees each frame alone, and normalize={self.normalize} needs all frames of a "
+                "clip: use local_contrast"
+            )
+        return super().normalized(frames)
 
     def encode(
         self, frames: jax.Array, *, train: bool = False, mask: jax.Array | None = None

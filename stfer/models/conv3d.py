@@ -1,6 +1,6 @@
 """3D convolution: blocks 1 and 2 convolve over time as well (paper, section IV-C, Figure 8; Tran et al., 2015)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,11 @@ class Conv3D(Architecture):
         """Classify clips [batch, 5, height, width, channel]; see `Architecture`."""
         self.check_clips(clips)
         clips = self.normalized(clips)
-        common = {"dtype": self.dtype, "axis_name": self.axis_name, "plain": self.plain}
+        common: dict[str, Any] = {
+            "dtype": self.dtype,
+            "axis_name": self.axis_name,
+            "plain": self.plain,
+        }
         block1 = Block(self.block1_features, (3, 11, 11), 3, name="block1", **common)
         x, out1 = block1(clips, train, mask)
         block2 = Block(self.block2_features, (3, 5, 5), name="block2", **common)

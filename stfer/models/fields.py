@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.registry import check_fields, registration
 
@@ -97,6 +98,8 @@ def _declared(module: type[nn.Module]) -> dict[str, Any]:
 def _parse(value: Any, kind: Any, module: type[nn.Module]) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     text = value.strip() if isinstance(value, str) else value
+    if kind in (jnp.dtype, DTypeLike):
+        return jnp.dtype(text)
     if origin in (types.UnionType, typing.Union):
         return _parse_union(text, arguments, module)
     if _is_sequence(kind):
@@ -113,8 +116,6 @@ def _parse(value: Any, kind: Any, module: type[nn.Module]) -> Any:
         if not isinstance(text, str):
             raise TypeError
         return text
-    if kind is jnp.dtype:
-        return jnp.dtype(text)
     if kind is type(None):
         return None if text is None else _NOTHING[_lower(text, _NOTHING)]
     return _parse_freely(text)
@@ -179,6 +180,8 @@ def _lower(text: Any, known: Mapping[str, Any]) -> str:
 def _described(kind: Any) -> str:
     """A type in words."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (jnp.dtype, DTypeLike):
+        return "a type of number, such as float32"
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_described(argument) for argument in arguments)
     if _is_sequence(kind):
@@ -189,7 +192,6 @@ def _described(kind: Any) -> str:
         float: "a number",
         bool: "true or false",
         str: "a name",
-        jnp.dtype: "a type of number, such as float32",
         type(None): "none",
         Callable: "the name of a function",
     }

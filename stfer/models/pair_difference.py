@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense
 from stfer.models.layers.contrast import grey, normalized
@@ -37,7 +38,7 @@ class PairDifference(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     frames: int = 2
     features: Sequence[int] = (32, 64, 128, 192)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.data.clips import ClipRule, last_frames
 from stfer.registries import Registry
@@ -147,7 +148,7 @@ def registration(name: str) -> Registration:
 
 
 def create_model(
-    name: str, num_classes: int = 6, dtype: jnp.dtype = jnp.float32, **fields: object
+    name: str, num_classes: int = 6, dtype: DTypeLike = jnp.float32, **fields: object
 ) -> nn.Module:
     """Build a registered architecture.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, FrameByFrame, dense, named
 
@@ -26,7 +27,7 @@ class GRUStep(nn.Module):
 
     units: int
     recurrent_activation: Callable[[jax.Array], jax.Array]
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -49,7 +50,7 @@ class GRU(nn.Module):
 
     units: int
     recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ of one subject, the curves show the mean over all folds and the spread.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,7 +27,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FORMATS = ("png", "svg")
 VOTE_NAMES = {"summed": "summed probability", "maximum": "maximum probability"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "font.size": 9,
@@ -182,4 +183,4 @@ def draw_curves(axes: Axes, history: pd.DataFrame, quantity: str) -> None:
         )
     axes.set_xlabel("epoch")
     axes.set_ylabel(quantity)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)

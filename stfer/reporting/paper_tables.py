@@ -1,6 +1,7 @@
 """Tables I to VIII: the paper's numbers, ours beside them, and the difference."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stfer.reporting.paper import (
     PAPER,
@@ -56,7 +57,8 @@ def parameter_table(parameters: Mapping[str, int]) -> Table:
 def accuracy_table(architecture: str, comparisons: Sequence[Comparison]) -> Table:
     """One of Tables II to VII: an architecture's accuracies, a row for each vote and data set."""
     paper = PAPER[architecture]
-    rows, notes = [], []
+    rows: list[tuple[Any, ...]] = []
+    notes: list[str] = []
     for vote, published in paper.votes.items():
         found = [c for c in comparisons if architecture in c.by_architecture]
         if not found:
@@ -108,7 +110,8 @@ def accuracy_table(architecture: str, comparisons: Sequence[Comparison]) -> Tabl
 
 def time_table(comparisons: Sequence[Comparison]) -> Table:
     """Table VIII: training seconds a subject, with the machine named."""
-    rows, machines = [], {}
+    rows: list[tuple[Any, ...]] = []
+    machines: dict[str, str] = {}
     for architecture, paper in PAPER.items():
         found = [c for c in comparisons if architecture in c.by_architecture]
         if not found:
@@ -119,16 +122,17 @@ def time_table(comparisons: Sequence[Comparison]) -> Table:
             for run in runs:
                 machines.setdefault(run.hardware, chr(ord("A") + len(machines)))
             which = " ".join(sorted({machines[run.hardware] for run in runs}))
-            published = dict(zip(PAPER_SETS, paper.seconds, strict=True)).get(
-                papers_own(comparison)
-            )
+            of_sets: dict[str | None, float] = dict(zip(PAPER_SETS, paper.seconds, strict=True))
+            published = of_sets.get(papers_own(comparison))
             trained = (comparison.settings.get("epochs"), comparison.settings.get("batch_size"))
-            known = (
+            difference = None
+            if (
                 published is not None
                 and ours.seconds is not None
                 and _comparable(comparison, ours) is not None
                 and trained == PAPER_TRAINING
-            )
+            ):
+                difference = ours.seconds - published
             rows.append(
                 (
                     display_name(architecture),
@@ -138,7 +142,7 @@ def time_table(comparisons: Sequence[Comparison]) -> Table:
                     which,
                     ours.seconds,
                     *paper.seconds,
-                    ours.seconds - published if known else None,
+                    difference,
                 )
             )
     named = [f"Machine {letter}: {hardware}." for hardware, letter in machines.items()]
@@ -210,6 +214,6 @@ def _beside(
     """
     cells: list[float | None] = []
     for name, accuracy in zip(PAPER_SETS, published, strict=True):
-        shown = ours is not None and same in (None, name)
-        cells += [accuracy, ours - accuracy if shown else None]
+        shown = None if ours is None or same not in (None, name) else ours - accuracy
+        cells += [accuracy, shown]
     return cells

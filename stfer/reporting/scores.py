@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def score(runs: Sequence[Run], vote: str) -> Score:
     if len(runs) > 1:
         table = outcomes(runs, vote)
         interval = accuracy_interval(*per_subject(table["right"], table["subject"].tolist()))
-    seconds = [run.result.get("seconds_per_subject") for run in runs]
+    seconds: list[Any] = [run.result.get("seconds_per_subject") for run in runs]
 
     def mean(name: str) -> float:
         return float(np.mean([figures[name] for figures in votes]))

@@ -77,12 +77,12 @@ def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> No
 
 
 def finished_jobs(plans: Mapping[Job, Plan]) -> set[Job]:
-    """The runs that stand on every fold, with these settings, this data and this code.
+    """The runs that stand on every fold that their preset asks for, with these settings, this data and this code.
 
     Raises:
         SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
     """
-    return {job for job, plan in plans.items() if plan.is_whole()}
+    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan))}
 
 
 def run_jobs(
@@ -98,7 +98,7 @@ def run_jobs(
     Returns:
         The runs that failed, and 0 or the exit code of a stop: 128 and the signal's number.
     """
-    failed = []
+    failed: list[Job] = []
     for number, job in enumerate(jobs, start=1):
         if job in finished:
             print(f"\n[{number}/{len(jobs)}] {job}: finished already", flush=True)

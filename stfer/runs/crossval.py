@@ -39,10 +39,16 @@ class Outcome:
         return not (self.failures or self.unfinished)
 
 
+DEMO_FOLDS = 8
+"""Folds of the preset `demo` unless more are asked for: every person is trained on, so many are held out in turn."""
+
+
 def select_folds(
     plan: Plan, subjects: Sequence[str] | None = None, most: int | None = None
 ) -> list[str]:
     """Names of the folds that hold out the named subjects, in order, at most so many.
+
+    Without either, the preset `demo` takes the first `DEMO_FOLDS`.
 
     Raises:
         ValueError: A subject is not in the set.
@@ -56,6 +62,8 @@ def select_folds(
                 f"--subjects names {', '.join(unknown)}, not held out by {plan.protocol}: {some}"
             )
         names = [name for name in names if name in subjects]
+    elif most is None and plan.config.preset == "demo":
+        most = DEMO_FOLDS
     return names[:most]
 
 

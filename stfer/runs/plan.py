@@ -24,7 +24,7 @@ from stfer.runs import memory
 from stfer.runs.environment import hardware
 from stfer.runs.source import source_digests
 from stfer.storage.environment import versions
-from stfer.training import augment, batches
+from stfer.training import augment, batches, related  # noqa: F401 (related registers its stages, tasks and presets)
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import PRESETS, TrainConfig, identity
 from stfer.training.engine import Engine
@@ -137,8 +137,8 @@ class Plan:
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
 
-    def is_whole(self) -> bool:
-        """Whether the folder holds this run, on every fold.
+    def is_whole(self, names: Sequence[str] | None = None) -> bool:
+        """Whether the folder holds this run, on every fold or on those named.
 
         Raises:
             SettingsDifferError: It holds another run.
@@ -147,7 +147,7 @@ class Plan:
             return False
         self.folder.create(self.record(), same_run)
         return (
-            all(map(self.folder.is_finished, self.fold_names))
+            all(map(self.folder.is_finished, names or self.fold_names))
             and (self.folder.path / "result.json").exists()
         )
 
@@ -249,7 +249,7 @@ def canonical(config: TrainConfig) -> TrainConfig:
     """
     known = models.registration(config.architecture).fields
     preset = PRESETS.get(config.preset, {}).get("model", {})
-    given = {k: v for k, v in config.model.items() if k in known or preset.get(k) != v}
+    given = {k: v for k, v in config.model.items() if k in known or k not in preset}
     fields = parse_fields(config.architecture, given)
     return config.replace(model=describe_fields(fields))
 

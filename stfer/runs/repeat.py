@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from stfer.training import config as config_lib
 from stfer.training.config import NESTED, PRESETS, TrainConfig
 
 
@@ -19,7 +20,7 @@ def command(record: Mapping[str, Any]) -> str:
         `python -m experiments.loso` with every flag that is needed.
     """
     settings = dict(record["settings"])
-    flags = {"arch": settings.pop("architecture"), **record.get("arguments", {})}
+    flags = {"arch": settings["architecture"], **record.get("arguments", {})}
     if settings.get("protocol", "loso") != "loso":
         flags["protocol"] = settings["protocol"]
     if record.get("modules"):
@@ -28,7 +29,7 @@ def command(record: Mapping[str, Any]) -> str:
     if preset not in PRESETS:  # One that a module registered, which may not be imported here.
         preset = "paper"
     flags["preset"] = preset
-    base = TrainConfig(**({"architecture": ""} | PRESETS[preset]))
+    base = config_lib.preset(preset, settings["architecture"])
     assignments = []
     for field in dataclasses.fields(TrainConfig):
         value = settings.get(field.name, getattr(base, field.name))

@@ -82,7 +82,10 @@ def _digest(trees: Iterable[ast.Module]) -> str:
 
 def _package_digest(name: str) -> str:
     """One digest of a package's modules, in order of their paths."""
-    folder = Path(str(importlib.util.find_spec(name).submodule_search_locations[0]))  # type: ignore[union-attr,index]
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None  # It is a package.
+    folder = Path(str(spec.submodule_search_locations[0]))
     return _digest(ast.parse(file.read_text("utf-8")) for file in sorted(folder.rglob("*.py")))
 
 

@@ -27,7 +27,7 @@ def write_atomically(file: str | Path, text: str) -> None:
     write_bytes_atomically(file, text.encode("utf-8"))
 
 
-def write_bytes_atomically(file: str | Path, data: bytes) -> None:
+def write_bytes_atomically(file: str | Path, data: bytes | bytearray) -> None:
     """Write a file's bytes, on disk before they get the file's name; see `write_atomically`."""
     file = Path(file)
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")

@@ -154,21 +154,33 @@ def descriptions() -> dict[str, str]:
 
 
 PRESETS: dict[str, dict[str, Any]] = {}
+_OF_ARCHITECTURE: dict[tuple[str, str], dict[str, Any]] = {}
 
 
-def register_preset(name: str, **settings: Any) -> None:
+def register_preset(
+    name: str, of_architecture: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any
+) -> None:
     """Name a set of settings for `--preset`; the same name again replaces it.
+
+    Args:
+        name: What commands call it.
+        of_architecture: From an architecture's name to what differs for it.
+        **settings: Fields of `TrainConfig`.
 
     Raises:
         ValueError: A setting is unknown or out of range.
     """
-    unknown = settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)}
+    own = {key for changed in (of_architecture or {}).values() for key in changed}
+    unknown = {*settings, *own} - {f.name for f in dataclasses.fields(TrainConfig)}
     if unknown:
         raise ValueError(
             f"the preset {name!r} sets {', '.join(sorted(unknown))}, which is no setting"
         )
     TrainConfig(**({"architecture": ""} | settings))
     PRESETS[name] = settings
+    for architecture, changed in (of_architecture or {}).items():
+        TrainConfig(**({"architecture": architecture} | settings | dict(changed)))
+        _OF_ARCHITECTURE[name, architecture] = dict(changed)
 
 
 register_preset("paper")
@@ -201,7 +213,22 @@ register_preset(  # The model that ships, on pairs of synthetic people (experime
     augment="faces",
     recompute_statistics=True,
 )
-register_preset("demo", epochs=12, batch_size=7, learning_rate=1e-4, recompute_statistics=True)
+_CHANGE = {"model": {"normalize": "contrast_change"}}
+register_preset(
+    "demo",
+    of_architecture=dict.fromkeys(("early_fusion", "slow_fusion", "conv3d"), _CHANGE),
+    model={"normalize": "local_contrast"},
+    epochs=6,
+    batch_size=8,
+    optimizer="adamw",
+    learning_rate=2e-4,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=0.6,
+    label_smoothing=0.05,
+    augment="mirror",
+    recompute_statistics=True,
+)
 
 
 def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
@@ -218,10 +245,11 @@ def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}")
     changed = {key: value for key, value in overrides.items() if value is not None}
+    settings = PRESETS[name] | _OF_ARCHITECTURE.get((name, architecture), {})
     for key in NESTED.values():
         if key in changed:
-            changed[key] = dict(PRESETS[name].get(key, {})) | dict(changed[key])
-    return TrainConfig(**(PRESETS[name] | {"architecture": architecture, "preset": name} | changed))
+            changed[key] = dict(settings.get(key, {})) | dict(changed[key])
+    return TrainConfig(**(settings | {"architecture": architecture, "preset": name} | changed))
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ that the host's part does not show, and a stop request is heard between steps.
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -58,6 +59,12 @@ class Engine:
         steps_per_call: Steps of a chunk; None decides by the backend (see above).
     """
 
+    _init: Callable[..., Any]
+    _train: Callable[..., Any]
+    _no_moments: Callable[..., Any]
+    _add_moments: Callable[..., Any]
+    _use_moments: Callable[..., Any]
+    _score: Callable[..., Any]
     lanes = 1
     first_call_seconds: float | None = None  # Of the first training call, compilation included.
 
@@ -225,4 +232,6 @@ class Engine:
 
 def _summed(parts: Sequence[Totals]) -> Totals:
     """Totals of all parts together; zeros where there is none."""
-    return Totals(*(np.sum(np.float32([part[i] for part in parts]), axis=0) for i in range(3)))
+    return Totals(
+        *(np.sum(np.array([part[i] for part in parts], np.float32), axis=0) for i in range(3))
+    )

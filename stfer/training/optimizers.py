@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -101,7 +102,9 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     return optimizer
 
 
-def learning_rate(config: TrainConfig, step: Array, steps_an_epoch: Array) -> Array | float:
+def learning_rate(
+    config: TrainConfig, step: Array, steps_an_epoch: Array | np.integer
+) -> Array | float:
     """The learning rate of a step.
 
     Args:

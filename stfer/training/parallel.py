@@ -136,12 +136,17 @@ class _MappedEngine(Engine):
         pool = {name: self._place([g and g[0][name] for g in gathered]) for name in names}
         return pool, self._place([g and g[1] for g in gathered])
 
-    def _place(self, parts: list[np.ndarray | None]) -> Array:
+    def _place(self, parts: Sequence[np.ndarray | None]) -> Array:
         """One part a device; those of other processes' devices may be None."""
         like = next(part for part in parts if part is not None)
-        return jax.make_array_from_callback(
-            (len(parts), *like.shape), self._split, lambda index: parts[index[0].start or 0][None]
-        )
+
+        def own(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            part = parts[index[0].start or 0]
+            assert part is not None  # Only this process's devices ask.
+            return part[None]
+
+        return jax.make_array_from_callback((len(parts), *like.shape), self._split, own)
 
     def _resident_pool(self) -> dict[str, Array]:
         if self._pool is None:

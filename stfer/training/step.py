@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax import Array, lax
@@ -82,8 +83,8 @@ class FoldConstants(NamedTuple):
         steps: int32 []: steps an epoch.
     """
 
-    code: Array
-    steps: Array
+    code: Array | np.integer
+    steps: Array | np.integer
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -105,16 +106,16 @@ class TrainState(flax.struct.PyTreeNode):
 class Totals(NamedTuple):
     """Sums over clips; divide by `count` once, at the end (never average averages)."""
 
-    loss: Array
-    correct: Array
-    count: Array
+    loss: Array | np.ndarray
+    correct: Array | np.ndarray
+    count: Array | np.ndarray  # type: ignore[assignment]  # It hides the method of all tuples.
 
     @staticmethod
     def zero() -> "Totals":
         return Totals(*(jnp.zeros((), jnp.float32) for _ in Totals._fields))
 
 
-def init_state(learner: Learner, example: Batch, key: Array) -> TrainState:
+def init_state(learner: Learner, example: Mapping[str, Any], key: Array) -> TrainState:
     """Return a freshly initialised state.
 
     Args:
@@ -284,7 +285,7 @@ class Moments(NamedTuple):
 
     mean: Any
     square: Any
-    count: Array
+    count: Array  # type: ignore[assignment]  # It hides the method of all tuples.
 
 
 def counted_statistics(batch_stats: Any) -> dict[str, Any]:

@@ -185,3 +185,19 @@ def test_the_text_variant_of_the_paper_by_flags():
     fields = parse_fields("late_fusion", given["model"])
     model = create_model("late_fusion", **fields)
     assert (model.block2_features, model.block3_features) == (384, (384, 256, 256))
+
+
+@pytest.mark.parametrize(
+    ("modules", "arch"), [("landmarks", "with_landmarks"), ("per_frame_loss", "frame_by_frame")]
+)
+def test_a_final_model_of_such_an_architecture_is_tested(data, tmp_path, modules, arch):
+    outside = f"--modules={modules}"
+    run(
+        "train", outside, f"--arch={arch}", f"--data={data}", "--epochs=1", "--batch_size=4",
+        "--held_out=S002", "--out=model", cwd=tmp_path,
+    )  # fmt: skip
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    run("evaluate", outside, "--model=model", f"--data={data}", "--out=tested", cwd=tmp_path)
+    tested = json.loads((tmp_path / "tested" / "result.json").read_text())
+    assert tested["votes"] == card["metrics"]["held_out"]
+    assert tested["sequences"] == 6

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.typing import DTypeLike
 
 from stfer.data.clips import ClipRule, evaluation_clips, sliding, training_clip
 from stfer.models import (
@@ -43,6 +44,7 @@ class Mine(nn.Module):
     limit: int | None = None
     mode: str = "mean"
     inner: jnp.dtype = jnp.float32
+    outer: DTypeLike = jnp.float32
     activation: Callable[[jax.Array], jax.Array] = nn.relu
 
 
@@ -179,6 +181,7 @@ def test_create_model_names_what_it_does_not_know():
         ("mode", "max", "max"),
         ("mode", "7", "7"),
         ("inner", "bfloat16", jnp.dtype("bfloat16")),
+        ("outer", "bfloat16", jnp.dtype("bfloat16")),
         ("activation", "gelu", jax.nn.gelu),
         ("activation", "numpy_like", None),
     ],
@@ -210,6 +213,7 @@ def test_a_field_s_value_is_read_as_its_declared_type(field, text, value, monkey
         ("span", "1,2,3", "several values"),
         ("limit", "x", "a whole number or none, not 'x'"),
         ("inner", "floaty", "a type of number, such as float32, not 'floaty'"),
+        ("outer", "floaty", "a type of number, such as float32, not 'floaty'"),
         ("activation", "relux", "name of a function, not 'relux': neither test_registry nor jax.nn has"),
         ("num_classes", "3", "'num_classes' of mine follows the classes of the data"),
         ("dtype", "bfloat16", "follows the precision"),

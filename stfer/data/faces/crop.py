@@ -62,7 +62,12 @@ class CropSettings:
         Raises:
             ValueError: a field is unknown or of the wrong type.
         """
-        kinds = {"detector": str, "margin": (int, float), "size": int, "missing_faces": str}
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "detector": str,
+            "margin": (int, float),
+            "size": int,
+            "missing_faces": str,
+        }
         for key, value in settings.items():
             if key not in kinds:
                 raise ValueError(f"crop setting {key!r} is unknown to this version of stfer")

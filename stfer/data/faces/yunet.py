@@ -36,6 +36,7 @@ def find_model() -> Path:
         ValueError: the file is another version.
     """
     named = os.environ.get(MODEL_VARIABLE)
+    path: Path | None
     if named:
         path = Path(named)
         if not path.is_file():
@@ -72,7 +73,7 @@ def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Fac
     detector = _detector()
     detector.setInputSize((width, height))
     detector.setScoreThreshold(_FINE_SCORE if fine else _SCORE)
-    rows = detector.detect(cv2.cvtColor(small, code))[1]
+    rows: np.ndarray | None = detector.detect(cv2.cvtColor(small, code))[1]
     if rows is None:
         return []
     rows = rows.astype(float)
@@ -86,7 +87,8 @@ def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Fac
 def _face(row: np.ndarray) -> Face:
     # Columns: box, then x and y of right eye, left eye (the person's), nose, mouth corners, score.
     roll = math.degrees(math.atan2(row[7] - row[5], row[6] - row[4]))
-    return Face(*map(float, row[:4]), roll=roll if abs(roll) < 60 else 0.0)
+    x, y, width, height = map(float, row[:4])
+    return Face(x, y, width, height, roll if abs(roll) < 60 else 0.0)
 
 
 def _detector() -> cv2.FaceDetectorYN:

@@ -142,10 +142,11 @@ def _video(row: Row, path: Path, rate: float | None) -> Sequence | Dropped:
     except UnreadableFrameError as error:
         return _drop(row, str(error))
     _check_span(row, index.frames, "frames")
-    numbers = range(row.start, index.frames if row.end is None else row.end)
+    span = range(row.start, index.frames if row.end is None else row.end)
+    numbers: range | np.ndarray = span
     is_open = row.end is None
     if rate is not None and len(index.times) and abs(index.rate - rate) > 0.02 * rate:
-        numbers = at_rate(index.times[numbers.start : numbers.stop], rate) + numbers.start
+        numbers = at_rate(index.times[span.start : span.stop], rate) + span.start
         is_open = False
     sources = [FrameSource(os.fspath(path), int(number)) for number in numbers]
     return _made(row, sources, open_end=is_open, rate=rate or index.rate)

@@ -234,7 +234,7 @@ def _joined_streams(
             each = ", ".join(f"{kind} in {n}" for n, kind in zip(names, kinds, strict=True))
             lacking[name] = f"the stream {name!r} differs between the sets: {each}"
         else:
-            streams[name] = kinds[0]
+            streams[name] = sets[0].streams[name]
     return streams, lacking
 
 

@@ -76,6 +76,6 @@ def _surroundings(
         0.5 * rows - reach * height / width, 0.5 * rows + reach * height / width, height
     )
     wrapped = np.hstack([band, band[:, :2]])
-    grid = np.meshgrid(x, y.astype(np.float32))
-    picture = cv2.remap(wrapped, *grid, cv2.INTER_CUBIC).astype(np.float32) / 255
+    across, down = np.meshgrid(x, y.astype(np.float32))
+    picture = cv2.remap(wrapped, across, down, cv2.INTER_CUBIC).astype(np.float32) / 255
     return cv2.GaussianBlur(np.square(picture), (0, 0), float(rng.uniform(3, 8)))

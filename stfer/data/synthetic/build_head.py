@@ -120,6 +120,7 @@ def mask_window(data: bytes) -> np.ndarray:
     import cv2
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert image is not None
     image = cv2.resize(image, (ATLAS, ATLAS), interpolation=cv2.INTER_AREA)
     left, top, right, bottom = (round(edge * ATLAS) for edge in HEAD_UV)
     image = image[top:bottom, left:right]

@@ -40,6 +40,7 @@ def decode(script: bytes) -> np.ndarray:
 
     data = base64.b64decode(script.split(b"base64,")[1].split(b"'")[0])
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None
     return np.maximum(image[..., 2::-1], 0)
 
 
@@ -89,9 +90,9 @@ def build(package: Path) -> dict[str, np.ndarray]:
     with tarfile.open(package) as archive:
         found = {PANORAMA.fullmatch(member.name): member for member in archive.getmembers()}
         panoramas = {
-            match[1]: decode(archive.extractfile(member).read())
+            match[1]: decode(file.read())
             for match, member in found.items()
-            if match
+            if match and (file := archive.extractfile(member))
         }
     names = sorted(panoramas)
     return {

@@ -65,12 +65,12 @@ class Session:
         """Unit vectors [n, 3] from the camera through pixel columns x and rows y."""
         height, width = self.size
         reach = self.scale * DISTANCE
-        ray = [
+        parts = [
             (x + 0.5 - width / 2) / reach,
             (EYE_ROW * height - y - 0.5) / reach,
             np.full(len(x), -1.0),
         ]
-        ray = np.stack(ray, 1)
+        ray = np.stack(parts, 1)
         return ray / np.linalg.norm(ray, axis=1, keepdims=True)
 
     def lit(self, normals: np.ndarray) -> np.ndarray:
@@ -157,9 +157,11 @@ def develop(session: Session, image: np.ndarray, rng: np.random.Generator) -> np
         blotches = cv2.GaussianBlur(grain, (0, 0), session.grain)
         grain = blotches.reshape(picture.shape) * np.float32(1.2 * np.sqrt(session.grain))
     levels = picture * np.float32(255 * flicker) + grain * np.float32(session.sensor_noise) + 0.5
-    recorded = np.clip(levels, 0, 255).astype(np.uint8)
+    recorded: np.ndarray = np.clip(levels, 0, 255).astype(np.uint8)
     if session.jpeg:
         quality = (cv2.IMWRITE_JPEG_QUALITY, session.jpeg)
         _, data = cv2.imencode(".jpg", recorded, quality)
-        recorded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED).reshape(picture.shape)
+        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        assert decoded is not None  # It has just been encoded.
+        recorded = decoded.reshape(picture.shape)
     return np.repeat(recorded, 3, axis=2) if session.grey else recorded

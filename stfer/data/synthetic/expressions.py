@@ -154,7 +154,9 @@ def apex_weights(
     recipe = both_sides(VARIANTS[emotion][variant])
     if rng.random() < 0.5:
         recipe = mirrored(recipe)
-    left, mix, weights = rng.normal(0, 0.08), {}, {}
+    left = rng.normal(0, 0.08)
+    mix: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for name, weight in recipe.items():
         stem = name.removesuffix("Left").removesuffix("Right")
         mix.setdefault(stem, np.clip(rng.normal(1, 0.18), 0.55, 1.45))
@@ -190,7 +192,7 @@ def draw_pose(rng: np.random.Generator, frames: int, turn: float | None) -> np.n
 
 def _yielding(
     unit: str, resting: Mapping[str, float], units: Mapping[str, np.ndarray]
-) -> np.ndarray:
+) -> np.ndarray | float:
     """What is left of a resting unit while an expression pulls the other way: 1 at rest, a third at most pull."""
     for own, against in ANTAGONISTS:
         if unit.startswith(own):
@@ -247,8 +249,8 @@ def finish(
     for way, amount in (("Up", upwards), ("Down", -upwards)):
         for side in ("Left", "Right"):
             weights[:, names.index(f"eyeLook{way}{side}")] = np.clip(amount, 0, 1)
-    as_float = (a.astype(np.float32) for a in (weights, rotation, shift, gaze, progress))
-    return Performance(names, *as_float, apexes)
+    w, r, s, g, p = (a.astype(np.float32) for a in (weights, rotation, shift, gaze, progress))
+    return Performance(names, w, r, s, g, p, apexes)
 
 
 def expression_curves(
@@ -256,7 +258,8 @@ def expression_curves(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each unit's way to its apex at `times` relative to it, and the mean share reached, weighted by the apex."""
     curves = {name: weight * rise(times, onsets[group_of(name)]) for name, weight in apex.items()}
-    return curves, sum(np.abs(c) for c in curves.values()) / sum(map(abs, apex.values()))
+    reached = sum((np.abs(c) for c in curves.values()), np.zeros(times.shape))
+    return curves, reached / sum(map(abs, apex.values()))
 
 
 def perform(

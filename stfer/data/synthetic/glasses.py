@@ -149,7 +149,7 @@ def _shade(image: np.ndarray, depth: np.ndarray, screens: Mapping, thick: float)
     low = np.maximum(np.floor(lenses.min(0)).astype(int) - 12, 0)
     high = np.ceil(lenses.max(0)).astype(int) + 24
     box = slice(low[1], high[1]), slice(low[0], high[0])
-    mask = np.zeros(depth[box].shape, np.float32)
+    mask: np.ndarray = np.zeros(depth[box].shape, np.float32)
     for side in "lr":
         outline = np.rint((screens[f"lens_{side}"][0] - low + [0, thick]) * 16).astype(np.int32)
         cv2.polylines(mask, [outline], True, 1.0, max(round(thick), 1), cv2.LINE_AA, 4)

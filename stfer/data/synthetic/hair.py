@@ -1,5 +1,7 @@
 """Hair of a person: its colour, hairline, height, brows and beard, by place on the average head."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from stfer.data.synthetic.expressions import smoothstep
@@ -56,7 +58,7 @@ def hair_height(identity: Identity, head: Head) -> np.ndarray:
     return height.astype(np.float32)
 
 
-def brow_mask(place: np.ndarray, look: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+def brow_mask(place: np.ndarray, look: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
     """Opacity of the brows, [height, width]."""
     x, y = np.abs(place[..., 0]), place[..., 1]
     inner = 0.11 + 0.07 * look["brow_gap"]

@@ -73,7 +73,7 @@ def lamp(
         np.sin(elevation),
         np.cos(azimuth) * np.cos(elevation),
     ]
-    return Light(name, np.array(direction, np.float32), np.float32(key), harmonics)
+    return Light(name, np.array(direction, np.float32), np.array(key, np.float32), harmonics)
 
 
 def panorama(name: str, angle: float, level: float) -> Light:
@@ -103,5 +103,8 @@ def panorama(name: str, angle: float, level: float) -> Light:
     key = 0.5 * min(strength, level) * harmonics[0] / (harmonics[0] @ LUMINANCE)
     direction /= np.linalg.norm(direction)
     return Light(
-        name, direction.astype(np.float32), np.float32(key), (0.8 * harmonics).astype(np.float32)
+        name,
+        direction.astype(np.float32),
+        np.array(key, np.float32),
+        (0.8 * harmonics).astype(np.float32),
     )

@@ -64,17 +64,18 @@ def person_pairs(
                 continue
             if (
                 len(faces) == len(MOMENTS)
-                and faces[first] is not None
-                and faces[second] is not None
+                and (reference := faces[first]) is not None
+                and (face := faces[second]) is not None
             ):
-                frames = np.stack([faces[first], faces[second]])
+                frames = np.stack([reference, face])
                 pairs.append((f"{name}/{emotion}/{what}", name, label, frames))
     take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())
     places = np.linspace(0, len(take) - 1, CALM_FRAMES).round().astype(int)
     calm = _faces(take, [int(place) for place in places], crop)
     for second in range(1, CALM_FRAMES):
-        if calm[0] is not None and calm[second] is not None:
-            frames = np.stack([calm[0], calm[second]])
+        reference, face = calm[0], calm[second]
+        if reference is not None and face is not None:
+            frames = np.stack([reference, face])
             pairs.append((f"{name}/{NEUTRAL}/{second}", name, NEUTRAL, frames))
     return pairs
 

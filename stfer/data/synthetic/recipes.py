@@ -117,7 +117,7 @@ VARIANTS: Mapping[str, Mapping[str, Recipe]] = {
 
 def both_sides(recipe: Recipe) -> dict[str, float]:
     """Replace `name*` by nameLeft and nameRight."""
-    sides = {}
+    sides: dict[str, float] = {}
     for name, weight in recipe.items():
         if name.endswith("*"):
             sides |= {f"{name[:-1]}Left": weight, f"{name[:-1]}Right": weight}

@@ -201,7 +201,7 @@ class Portrait:
         texture = wrinkled(self.appearance.texture, weights, 0.12 + 0.25 * self.identity.age)
         packed = np.zeros((-(-len(texels) // PACKED) * PACKED, 2), np.float32)
         packed[: len(texels)] = texels
-        picture = cv2.remap(
+        picture = cv2.remap(  # type: ignore[call-overload]  # Its stubs lack None for the second map.
             texture,
             packed.reshape(-1, PACKED, 2),
             None,
@@ -235,7 +235,8 @@ class Portrait:
         small = cv2.resize(mask, (width // 2, height // 2), interpolation=cv2.INTER_NEAREST)
         small = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         small = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((13, 13), np.uint8))
-        mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+        back = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+        mask = np.asarray(back, np.uint8)
         # On some heads the helper's parting stands up; the scalp's own hair ends at the crown.
         crown = int(np.flatnonzero(parts >= 0)[0]) // width
         mask[: crown + 8] = 0

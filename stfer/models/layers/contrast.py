@@ -53,9 +53,26 @@ def grey(frames: jax.Array) -> jax.Array:
     return (frames @ jnp.asarray(LUMA, frames.dtype))[..., None]
 
 
+def contrast_change(clips: jax.Array) -> jax.Array:
+    """Local contrast in grey, less its mean over the clip: what moves stays, and what a person looks like goes.
+
+    Args:
+      clips: float [..., time, height, width, channel] in [0, 1].
+
+    Returns:
+      The same shape, all channels alike.
+    """
+    contrast = local_contrast(grey(clips))
+    change = contrast - contrast.mean(axis=-4, keepdims=True)
+    return jnp.broadcast_to(change, clips.shape)
+
+
+WHOLE_CLIPS = ("contrast_change",)
+"""Those of `NORMALIZATIONS` that need all frames of a clip at once."""
 NORMALIZATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "none": lambda frames: frames,
     "local_contrast": local_contrast,
+    "contrast_change": contrast_change,
 }
 
 

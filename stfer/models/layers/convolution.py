@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
+from jax.typing import DTypeLike
 
 from stfer.models.layers import winograd
 from stfer.models.layers.towers import over_towers
@@ -185,7 +186,7 @@ class Convolution(nn.Module):
     features: int
     kernel_size: Sequence[int]
     stride: int = 1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     plain: bool = False
     padding: str = "VALID"
     activation: Callable[[jax.Array], jax.Array] | None = nn.relu

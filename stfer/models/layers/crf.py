@@ -100,13 +100,14 @@ class ChainPotentials(nn.Module):
         """Map logits [batch, time, labels] to potentials with a leading batch axis and no padding."""
         batch, time, labels = logits.shape
         unary = nn.Dense(
-            labels, kernel_init=lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype), name="unary"
+            labels,
+            kernel_init=lambda key, shape, dtype: jnp.eye(shape[0], shape[1], dtype=dtype),
+            name="unary",
         )(logits.astype(jnp.float32))
         zeros = nn.initializers.zeros_init()
         pairwise = self.param("pairwise", zeros, (labels, labels))
         start, end = (self.param(name, zeros, (labels,)) for name in ("start", "end"))
-        return Chain(
-            unary,
-            *(jnp.broadcast_to(p, (batch, *p.shape)) for p in (pairwise, start, end)),
-            jnp.ones((batch, time), jnp.float32),
+        pairwise, start, end = (
+            jnp.broadcast_to(p, (batch, *p.shape)) for p in (pairwise, start, end)
         )
+        return Chain(unary, pairwise, start, end, jnp.ones((batch, time), jnp.float32))

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 
 def _sum_over(values: jax.Array, axis_names: Sequence[str]) -> jax.Array:
@@ -77,7 +78,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-3
     axis_names: Sequence[str] = ()
     device_axis: str | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

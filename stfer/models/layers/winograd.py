@@ -92,11 +92,12 @@ def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
 
 def _combine(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
     """Sum of weights[i] * arrays[i], without the terms of weight 0."""
-    total = None
+    total: jax.Array | None = None
     for weight, array in zip(weights, arrays, strict=True):
         if weight != 0:
             term = array if weight == 1 else array * weight
             total = term if total is None else total + term
+    assert total is not None  # No row of a transform is all 0.
     return total
 
 

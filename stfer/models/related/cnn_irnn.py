@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, named
 from stfer.models.layers.convolution import Convolution
@@ -48,7 +49,7 @@ class FrameCNN(nn.Module):
     """
 
     num_classes: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     features: Sequence[int] = (32, 32, 64)
     dropout: float = 0.25
 
@@ -80,7 +81,7 @@ class IRNN(nn.Module):
     """
 
     units: int = 200
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, start: jax.Array | None = None) -> jax.Array:
@@ -150,7 +151,7 @@ def fusion_penalty(
     l1 = sum(jnp.abs(kernel).sum() for kernel in branches)
     # The small constant keeps the gradient of a row of zeros finite.
     rows = sum(jnp.sqrt(jnp.square(kernel).sum(1) + 1e-12).sum() for kernel in branches)
-    return strength * (squares + l1 + rows)
+    return jnp.asarray(strength * (squares + l1 + rows))
 
 
 class CnnIrnn(nn.Module):
@@ -163,7 +164,7 @@ class CnnIrnn(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     frames: int = 10
     part: str = "fusion"

@@ -23,11 +23,13 @@ them.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from sklearn.cluster import KMeans
 
 from stfer.models.blocks import Endpoints, dense
@@ -65,7 +67,7 @@ def displacements(shape: Sequence[int], anchors: jax.Array) -> jax.Array:
     return jnp.stack([dx, dy, dz, dx**2, dy**2, dz**2], axis=-1)
 
 
-def deformation_start(key: jax.Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32):
+def deformation_start(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32):
     """0 for the linear terms, a small cost for the squares: [..., 6]."""
     del key
     row = jnp.array([LINEAR_START] * 3 + [SQUARE_START] * 3, dtype)
@@ -84,7 +86,7 @@ class DAP3D(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 9
     filters: int = 3
     activation: str = "relu"
@@ -105,7 +107,11 @@ class DAP3D(nn.Module):
             )
         activation = ACTIVATIONS[self.activation]
         parts, features = len(self.anchors), self.filters * self.num_classes
-        common = {"kernel_size": (3, 9, 9), "dtype": self.dtype, "activation": activation}
+        common: dict[str, Any] = {
+            "kernel_size": (3, 9, 9),
+            "dtype": self.dtype,
+            "activation": activation,
+        }
         x = resized(grey(frames), self.size).astype(self.dtype)
         out = {}
         x = out["C1"] = Convolution(self.generic_features, **common, name="C1")(x)

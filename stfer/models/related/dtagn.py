@@ -26,6 +26,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense, named
 from stfer.models.layers.convolution import Convolution
@@ -43,7 +44,7 @@ class DTAN(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 3
     size: int = 64
     conv_features: Sequence[int] = (64, 64)
@@ -98,7 +99,7 @@ class DTGN(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 12
     geometry_features: Sequence[int] = (100, 600)
     dropout: float = 0.1
@@ -132,7 +133,7 @@ class DTAGN(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 3
     landmark_frames: int = 12
     size: int = 64

@@ -112,6 +112,7 @@ class BagOfMouths:
 
     def predict_proba(self, clip: np.ndarray) -> np.ndarray:
         """Probabilities of the classes seen in `fit`, in the order of their labels: float [classes]."""
+        assert self.regression is not None, "fit first"
         features = np.stack([self.features(face) for face in clip])
         return self.regression.predict_proba(features).mean(0)
 

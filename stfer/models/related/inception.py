@@ -28,12 +28,15 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense, named
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.pooling_windows import max_pool_windows
 from stfer.models.layers.registration import MeanFace, register_faces
 from stfer.models.related.inputs import check_inputs, grey
+
+SMALLEST = 32  # pixels a side that leave one after the last pool
 
 
 class Widths(NamedTuple):
@@ -59,7 +62,7 @@ class InceptionModule(nn.Module):
     """Convolutions of three sizes and a pool side by side, concatenated on the channels."""
 
     widths: Widths
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -89,7 +92,7 @@ class Inception(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     frames: int = 1
     size: int = 48
@@ -108,6 +111,10 @@ class Inception(nn.Module):
     ) -> tuple[jax.Array, Endpoints]:
         """Classify frames [batch, 1, height, width, channel] with landmarks [batch, 1, 49, 2]."""
         check_inputs("inception", self.frames, frames, landmarks)
+        if min(self.size, self.crop or self.size) < SMALLEST:
+            raise ValueError(
+                f"inception sees faces of at least {SMALLEST} pixels, not size {self.size} and crop {self.crop}"
+            )
         points = landmarks[:, -1]
         mean_face = MeanFace(device_axis=self.axis_name, name="mean_face")(points, train, mask)
         faces = register_faces(grey(frames[:, -1]), points, mean_face, self.size)

@@ -28,9 +28,12 @@ ReLU after the first dense layer; the unary scores are an affine map of the logi
 parameters of the chain at 7 labels). Labels of frames were not found: see `stfer.training.tasks.ChainTask`.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense
 from stfer.models.layers.convolution import Convolution
@@ -76,7 +79,7 @@ class Branches(nn.Module):
 
     rows: tuple[tuple[Layer, ...], ...]
     divide: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     pool: bool = False
 
     @nn.compact
@@ -99,7 +102,7 @@ class Residual(nn.Module):
 
     rows: tuple[tuple[Layer, ...], ...]
     divide: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -113,7 +116,7 @@ class Stem(nn.Module):
     """From a frame of 299 pixels to 35x35x384."""
 
     divide: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
@@ -138,12 +141,12 @@ class Trunk(nn.Module):
     """The whole network up to its last map, without the head."""
 
     divide: int = 1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, Endpoints]:
         """Map [batch, height, width, 3] to the last map; from 299 pixels [batch, 8, 8, 2144]."""
-        common = {"divide": self.divide, "dtype": self.dtype}
+        common: dict[str, Any] = {"divide": self.divide, "dtype": self.dtype}
         x, out = Stem(**common, name="stem")(x)
         x = out["A"] = Residual(A, **common, name="A")(x)
         x = out["reduction_A"] = Branches(REDUCTION_A, **common, pool=True, name="reduction_A")(x)
@@ -165,7 +168,7 @@ class InceptionResNetCRF(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 10
     size: int = 299
     head: str = "flat"

@@ -23,6 +23,7 @@ W starts as a third of an orthogonal matrix, so that three neighbours count as t
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, named
 from stfer.models.related.inputs import check_inputs, grey, resized
@@ -53,7 +54,9 @@ def scan_grid(inputs: jax.Array, recurrent: jax.Array) -> jax.Array:
     columns = inputs.shape[1]
     nothing = jnp.zeros(inputs.shape[2:], inputs.dtype)
 
-    def cell(carry: tuple, x: tuple) -> tuple:
+    def cell(
+        carry: tuple[jax.Array, jax.Array], x: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         beside, diagonal = carry
         here, above = x
         h = nn.relu(here + (beside + above + diagonal) @ recurrent)
@@ -79,7 +82,7 @@ class SpatialPass(nn.Module):
     corner: tuple[bool, bool]
     hidden: int
     projections: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -138,7 +141,7 @@ class STRNN(nn.Module):
     """
 
     num_classes: int = 6
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     frames: int = 9
     size: int = 64
     cell: int = 8
@@ -161,7 +164,10 @@ class STRNN(nn.Module):
         """Classify cells [batch, time, rows, columns, in]; as `__call__`, for cells of any kind."""
         batch, time, rows, columns = x.shape[:4]
         x = jnp.moveaxis(x.reshape(batch * time, rows, columns, -1), 0, 2).astype(self.dtype)
-        out, merged, spatial, temporal = {}, 0.0, 0.0, 0.0
+        out: Endpoints = {}
+        merged: jax.Array | float = 0.0
+        spatial: jax.Array | float = 0.0
+        temporal: jax.Array | float = 0.0
         for number, corner in enumerate(CORNERS, start=1):
             name = f"corner{number}"
             mixtures, h = SpatialPass(corner, self.hidden, self.projections, self.dtype, name=name)(
@@ -170,7 +176,7 @@ class STRNN(nn.Module):
             out |= named(**{name: {"h": h}})
             merged = merged + nn.Dense(self.merged, use_bias=False, name=f"merge{number}")(mixtures)
             spatial += jnp.abs(self._projection(name)).sum()
-        m = out["merged"] = merged.reshape(batch, time, -1)
+        m = out["merged"] = jnp.reshape(merged, (batch, time, -1))
         logits = self.param("bias", nn.initializers.zeros_init(), (self.num_classes,))[None]
         for name, backward in (("forward", False), ("backward", True)):
             q = TemporalPass(backward, self.temporal_hidden, self.temporal_projections, name=name)(

@@ -1,6 +1,7 @@
 """Random changes of training examples on the device; `registry` says what an augmentation is."""
 
 from stfer.training.augment.faces import Faces
+from stfer.training.augment.mirror import mirror
 from stfer.training.augment.registry import (
     AUGMENTATIONS,
     Augmentation,
@@ -15,5 +16,6 @@ __all__ = [
     "Example",
     "Faces",
     "make_augmentation",
+    "mirror",
     "register_augmentation",
 ]

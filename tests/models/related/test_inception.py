@@ -158,6 +158,12 @@ def test_resampling_equals_opencv_s_warp(random):
     np.testing.assert_allclose(found[0][inside], expected[inside], atol=0.01)
 
 
+def test_faces_that_are_too_small_are_refused():
+    with pytest.raises(ValueError, match="at least 32 pixels, not size 31"):
+        whole(size=31)
+    assert counting.count(whole(size=32)) == 7_345_318
+
+
 def test_without_training_faces_are_only_resized(random):
     frames = jnp.asarray(random.random((1, 32, 32, 1)), jnp.float32)
     points = jnp.asarray(random.random((1, 49, 2)), jnp.float32)

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     )  # a set once without and once with landmarks
     plans = {
         compare.Job(source.data, name, seed): prepare(
-            config := shared.settings(seed, name), FLAGS.protocol,
+            config := shared.settings(seed, name, source.data), FLAGS.protocol,
             opened(source.with_streams(needed_streams(config))), FLAGS.workdir,
             FLAGS.modules, source.arguments(),
         )
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
         for seed in seeds
     }  # fmt: skip
     compare.check_plans(plans, FLAGS.subjects)
-    finished = compare.finished_jobs(plans)
+    finished = compare.finished_jobs(plans, FLAGS.subjects, FLAGS.max_folds)
     command.print_settings(
         "Settings",
         {

@@ -81,13 +81,15 @@ def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> No
             )
 
 
-def finished_jobs(plans: Mapping[Job, Plan]) -> set[Job]:
+def finished_jobs(
+    plans: Mapping[Job, Plan], subjects: Sequence[str] | None = None, most: int | None = None
+) -> set[Job]:
     """The runs that stand on every fold that their preset asks for, with these settings, this data and this code.
 
     Raises:
         SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
     """
-    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan))}
+    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan, subjects, most))}
 
 
 def run_jobs(

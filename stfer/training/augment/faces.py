@@ -69,13 +69,16 @@ class Faces:
             key: A random key.
         """
         view, light, lens, cover = jax.random.split(key, 4)
-        frames, changed = example["frames"], {}
-        matrix, shift, mirrored = self._view(view, len(frames))
+        changed = {}
+        time = len(example["frames"]) if "frames" in example else 1
+        matrix, shift, mirrored = self._view(view, time)
         if "landmarks" in example:
             changed["landmarks"] = _moved(example["landmarks"], matrix[0], shift[0], mirrored)
-        frames = warp(frames, matrix, shift)
-        frames = self._record(self._relight(frames, light), lens)
-        return example | changed | {"frames": self._erase(frames, cover)}
+        if "frames" in example:
+            frames = warp(example["frames"], matrix, shift)
+            frames = self._record(self._relight(frames, light), lens)
+            changed["frames"] = self._erase(frames, cover)
+        return example | changed
 
     def _view(self, key: Array, time: int) -> tuple[Array, Array, Array]:
         """Where each frame is looked at.

@@ -4,13 +4,13 @@ Heavy imports stay inside `main`, so that `--help` answers at once.
 """
 
 import contextlib
-import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from absl import app, flags, logging
 
+from experiments.flags import words
 from stfer import errors
 from stfer.errors import UserError
 
@@ -42,7 +42,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
                 f"unexpected argument {argv[1]!r}; flags are written --name=value", USAGE_ERROR
             )
         logging.set_verbosity(logging.WARNING)
-        _expand_homes(own)
+        words.expand_homes(own)
         from stfer.runs.memory import keep_freed_memory
 
         keep_freed_memory()
@@ -61,7 +61,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
     def parse(argv: list[str]) -> list[str]:
         if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
             about = (sys.modules["__main__"].__doc__ or "").strip()
-            sys.stdout.write(f"{about}\n\nFlags:\n{_help_of_own_flags()}\n")
+            sys.stdout.write(f"{about}\n\nFlags:\n{words.help_text()}\n")
             sys.exit(0)
         try:
             return flags.FLAGS(argv, known_only=False)
@@ -78,44 +78,10 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
         FLAGS.unparse_flags()
 
 
-def _expand_homes(names: Iterable[str]) -> None:
-    """Replace `~` at the start of paths: the shell does not after an equals sign."""
-    for name in names:
-        value = FLAGS[name].value
-        if isinstance(value, str):
-            # Several shard folders or pictures are separated by commas.
-            FLAGS[name].value = ",".join(map(os.path.expanduser, value.split(",")))
-        elif isinstance(value, list):
-            FLAGS[name].value = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
-
-
-def _help_of_own_flags() -> str:
-    """Help for the flags that the commands define (absl's own are noise to a reader), by name."""
-    own = flags.FlagValues()
-    for module, defined in FLAGS.flags_by_module_dict().items():
-        if module == "__main__" or "experiments" in module:
-            for flag in defined:
-                own[flag.name] = flag
-    return own.get_help(include_special_flags=False)
-
-
 def _fail(message: str, code: int) -> int:
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")
     return code
-
-
-def given(without: Collection[str] = ()) -> list[str]:
-    """The flags that the user gave, as words of a command, but for some."""
-    words = []
-    for module, defined in FLAGS.flags_by_module_dict().items():
-        for flag in defined if module == "__main__" or "experiments" in module else ():
-            if flag.present and flag.name not in without:
-                values = flag.value if flag.name == "set" else [flag.value]
-                words += [
-                    f"--{flag.name}={','.join(v) if isinstance(v, list) else v}" for v in values
-                ]
-    return words
 
 
 def print_settings(title: str, settings: Mapping[str, object]) -> None:

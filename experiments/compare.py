@@ -10,6 +10,7 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
+from experiments.flags import words
 
 FLAGS = flags.FLAGS
 OWN = ("data", "archs", "seeds", "out", "vote", "pictures", "launcher")  # not passed on to each run
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     )  # a set once without and once with landmarks
     plans = {
         compare.Job(source.data, name, seed): prepare(
-            config := shared.settings(seed, name), FLAGS.protocol,
+            config := shared.settings(seed, name, source.data), FLAGS.protocol,
             opened(source.with_streams(needed_streams(config))), FLAGS.workdir,
             FLAGS.modules, source.arguments(),
         )
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
         for seed in seeds
     }  # fmt: skip
     compare.check_plans(plans, FLAGS.subjects)
-    finished = compare.finished_jobs(plans)
+    finished = compare.finished_jobs(plans, FLAGS.subjects, FLAGS.max_folds)
     command.print_settings(
         "Settings",
         {
@@ -69,14 +70,14 @@ def main(argv: list[str]) -> int:
             "architectures": ", ".join(architectures),
             "seeds": ", ".join(map(str, seeds)),
             "runs": f"{len(plans)}, {len(finished)} of them finished",
-            "passed on": " ".join(command.given(OWN)) or "nothing",
+            "passed on": " ".join(words.given(OWN)) or "nothing",
             "out": shared.report_folder(),
         },
     )
     if FLAGS.launcher == "ray":
         failed, stopped = _on_ray(plans, finished, sources)
     else:
-        failed, stopped = compare.run_jobs(list(plans), finished, command.given(OWN))
+        failed, stopped = compare.run_jobs(list(plans), finished, words.given(OWN))
     if stopped:
         print("\nstopped; the same command goes on where it was", flush=True)
         return stopped
@@ -86,31 +87,17 @@ def main(argv: list[str]) -> int:
 
 
 def _on_ray(plans, finished, sources):
-    """Make what is missing of all runs at once as tasks of a Ray cluster; the failed runs and a stop's exit code."""
-    from stfer.runs import ray
-    from stfer.runs.crossval import select_folds
+    """Make what is missing of all runs as tasks of a Ray cluster; the failed runs and a stop's exit code."""
+    from stfer.runs import compare
     from stfer.runs.stop import stop_requests
-    from stfer.training.fit import Stopped
 
     folders = {source.data: source.folders() for source in sources}
-    names = {
-        job: select_folds(plan, FLAGS.subjects, FLAGS.max_folds) for job, plan in plans.items()
-    }
-    missing = {
-        job: ray.Run(plan, names[job], folders[job.data])
-        for job, plan in plans.items()
-        if job not in finished
-    }
+    chosen = FLAGS.subjects, FLAGS.max_folds
     with stop_requests() as should_stop:
-        try:
-            failures = ray.train_grid(
-                list(missing.values()), shared.ray_options(), shared.launch(), should_stop
-            )
-        except Stopped:
-            return [], should_stop.exit_code
-    for sentence in failures:
-        print(f"failed: {sentence}")
-    return [job for job, run in missing.items() if not run.is_whole()], 0
+        failed, was_stopped = compare.run_on_ray(
+            plans, finished, folders, chosen, shared.ray_options(), shared.launch(), should_stop
+        )
+        return failed, should_stop.exit_code if was_stopped else 0
 
 
 def _report(plans, shards) -> int:

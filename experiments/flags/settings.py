@@ -40,17 +40,24 @@ def define_settings(architecture: str | None) -> None:
         "--set=model.block2_features=384 (may be given several times).")  # fmt: skip
 
 
-def settings(seed: int | None = None, architecture: str | None = None) -> TrainConfig:
+def settings(
+    seed: int | None = None, architecture: str | None = None, data: str | None = None
+) -> TrainConfig:
     """The settings that the flags ask for: the preset's with the flags' changes.
 
     Raises:
         ValueError: A setting is unknown or out of range.
     """
-    preset = FLAGS.preset or ("demo" if sources.SYNTHETIC in FLAGS.data else "paper")
+    named = [name.strip() for name in (data or FLAGS.data).split(",")]
+    preset = FLAGS.preset or ("demo" if sources.SYNTHETIC in named else "paper")
     without_flag = ("architecture", "preset", *NESTED.values())
     names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in without_flag]
     changed: dict[str, Any] = {name: FLAGS[name].value for name in names if name in FLAGS}
     changed |= config_lib.parse_assignments(FLAGS.set)
+    if str(changed.get("validation")).lower() in ("none", "0", "0.0"):
+        changed["validation"] = ""
+    if changed.get("patience") and changed.get("recompute_statistics") is None:
+        changed["recompute_statistics"] = False  # The epoch is chosen by the running statistics.
     if seed is not None:
         changed["seed"] = seed
     return config_lib.preset(preset, architecture or FLAGS.arch, **changed)

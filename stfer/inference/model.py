@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,7 @@ class TrainedModel:
             }
         if not crops:
             raise ValueError(f"no face was found in any of the {len(frames)} frames")
+        self._check_crops(crops.values())
         items = self.network.encode(list(crops.values()))
         calm = calmness(self.network, items, neutral_class(self.classes))
         history = CalmHistory(window(self.rule, reference="auto"))
@@ -275,14 +276,17 @@ class TrainedModel:
         chosen: list[Face | None] = max(tracks.values(), key=clips, default=[None] * len(frames))
         return tuple(chosen)
 
-    def _classify(self, places: np.ndarray, crops: Mapping[int, np.ndarray]) -> np.ndarray:
+    def _check_crops(self, crops: Iterable[np.ndarray]) -> None:
         size = self.crop.size
-        used = np.unique(places)
-        for place in used:
-            if crops[place].shape != (size, size, 3):
+        for crop in crops:
+            if crop.shape != (size, size, 3):
                 raise ValueError(
-                    f"faces for {self.architecture} are {size}x{size} RGB, not {crops[place].shape}"
+                    f"faces for {self.architecture} are {size}x{size} RGB, not {crop.shape}"
                 )
+
+    def _classify(self, places: np.ndarray, crops: Mapping[int, np.ndarray]) -> np.ndarray:
+        used = np.unique(places)
+        self._check_crops(crops[place] for place in used)
         items = dict(zip(used, self.network.encode([crops[place] for place in used]), strict=True))
         return self.network.classify([[items[place] for place in clip] for clip in places])
 

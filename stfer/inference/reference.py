@@ -17,6 +17,7 @@ KEPT = 7  # frames that the reference is chosen from
 CLOSE = 0.1  # below the calmest one's: what still counts as calm beside it
 FADING = 0.998  # a frame: after some ten seconds light and pose are no longer what they were
 APART = 3  # frames from one candidate to the next, so that they are not all of one blink
+CALMER = 0.05  # than a candidate that near: what takes its place
 
 
 def calmness(network: Network, items: Sequence[np.ndarray], neutral: int) -> np.ndarray:
@@ -81,7 +82,7 @@ class CalmHistory:
         rivals = near or (self._candidates if len(self._candidates) >= KEPT else [])
         if rivals:
             worst = min(rivals, key=lambda place: place[0])
-            if calm <= worst[0]:
+            if calm <= worst[0] + (CALMER if near else 0.0):
                 return
             self._candidates = [place for place in self._candidates if place is not worst]
         self._candidates.append((calm, frame, item))

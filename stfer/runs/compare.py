@@ -5,13 +5,18 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stfer.runs.crossval import select_folds
 from stfer.runs.plan import Plan
+
+if TYPE_CHECKING:
+    from stfer.runs.local import Launch
+    from stfer.runs.ray import RayOptions
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,15 @@ def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> No
             )
 
 
-def finished_jobs(plans: Mapping[Job, Plan]) -> set[Job]:
+def finished_jobs(
+    plans: Mapping[Job, Plan], subjects: Sequence[str] | None = None, most: int | None = None
+) -> set[Job]:
     """The runs that stand on every fold that their preset asks for, with these settings, this data and this code.
 
     Raises:
         SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
     """
-    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan))}
+    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan, subjects, most))}
 
 
 def run_jobs(
@@ -110,6 +117,46 @@ def run_jobs(
         if code:
             failed.append(job)
     return failed, 0
+
+
+def run_on_ray(
+    plans: Mapping[Job, Plan],
+    finished: Collection[Job],
+    folders: Mapping[str, str],
+    chosen: tuple[Sequence[str] | None, int | None],
+    options: RayOptions,
+    launch: Launch,
+    should_stop: Callable[[], bool],
+) -> tuple[list[Job], bool]:
+    """Make what is missing of all runs at once as tasks of a Ray cluster.
+
+    Args:
+        plans: All runs.
+        finished: Those that need nothing.
+        folders: From a set's name to its shard folders as the nodes see them.
+        chosen: Held-out subjects, and the most folds; see `select_folds`.
+        options: The cluster.
+        launch: How each fold is trained.
+        should_stop: True cancels what is under way.
+
+    Returns:
+        The runs that failed, and whether it was stopped.
+    """
+    from stfer.runs import ray
+    from stfer.training.fit import Stopped
+
+    missing = {
+        job: ray.Run(plan, select_folds(plan, *chosen), folders[job.data])
+        for job, plan in plans.items()
+        if job not in finished
+    }
+    try:
+        failures = ray.train_grid(list(missing.values()), options, launch, should_stop)
+    except Stopped:
+        return [], True
+    for sentence in failures:
+        print(f"failed: {sentence}")
+    return [job for job, run in missing.items() if not run.is_whole()], False
 
 
 def _run_job(job: Job, flags: Sequence[str]) -> int:

@@ -1,11 +1,12 @@
 """A whole cross-validation: what is missing is trained, tables are pooled, and the result comes back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stfer.data.shards import Shards, load_data
+from stfer.data.shards import Shards
+from stfer.data.sources import Source
 from stfer.errors import keep_traceback
 from stfer.runs import folds as one_group
 from stfer.runs.local import Launch, train_folds
@@ -128,6 +129,11 @@ def merge(plan: Plan, names: Sequence[str]) -> Outcome:
     return Outcome(result, [], [name for name in names if not plan.folder.is_finished(name)])
 
 
+def _opened(data: str) -> tuple[Shards, dict[str, Any]]:
+    source = Source(data)
+    return source.load(), source.arguments()
+
+
 def cross_validate(
     architecture: str,
     data: str | Path | Shards,
@@ -138,7 +144,7 @@ def cross_validate(
     subjects: Sequence[str] | None = None,
     max_folds: int | None = None,
     launch: Launch | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    modules: Sequence[str] = (),
     **settings: Any,
 ) -> dict[str, Any]:
     """Leave-one-subject-out of one architecture on shards; called again, it goes on where it was.
@@ -152,7 +158,7 @@ def cross_validate(
         subjects: Hold out only these.
         max_folds: At most so many folds.
         launch: How and where folds are trained.
-        arguments: Where the set came from, for the record.
+        modules: Names of modules that registered what the settings name, for the record.
         **settings: Fields of `stfer.training.config.TrainConfig` that replace the preset's.
 
     Returns:
@@ -168,9 +174,13 @@ def cross_validate(
         >>> result["folds_done"], sorted(result["votes"])
         (1, ['maximum', 'summed'])
     """
-    shards = data if isinstance(data, Shards) else load_data(str(data))
+    if launch is not None and launch.share is not None:
+        raise ValueError(
+            "a share of an array job has no result of its own: use stfer.runs.run and merge"
+        )
+    shards, arguments = (data, {}) if isinstance(data, Shards) else _opened(str(data))
     config = config_lib.preset(preset, architecture, **settings)
-    plan = prepare(config, protocol, shards, workdir, arguments=arguments)
+    plan = prepare(config, protocol, shards, workdir, modules, arguments)
     outcome = run(plan, select_folds(plan, subjects, max_folds), launch)
     if outcome.failures:
         raise RuntimeError("; ".join(outcome.failures))

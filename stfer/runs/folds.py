@@ -13,7 +13,8 @@ from stfer.evaluation.records import FoldResult, Prediction
 from stfer.runs.environment import hardware
 from stfer.runs.plan import Plan
 from stfer.storage.files import read_json, write_json
-from stfer.storage.weights import load_weights, save_weights
+from stfer.storage.identity import differences
+from stfer.storage.weights import ForeignCheckpointError, load_weights, save_weights
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.engine import Engine
 from stfer.training.fit import Fitted, NonFiniteLossError, Progress, fit
@@ -99,7 +100,11 @@ def train(
             _keep_stage(saved[one.fold.held_out], one)
         for fold in group:
             held_out, checkpoints = fold.held_out, saved[fold.held_out]
-            variables, _ = load_weights(checkpoints.weights)
+            variables, found = load_weights(checkpoints.weights)
+            if lines := differences(found, checkpoints.identity):
+                raise ForeignCheckpointError(
+                    f"{checkpoints.weights} belongs to other settings: {'; '.join(lines)}"
+                )
             earlier[held_out][stage.name] = FoldWeights(held_out, variables)
             progress = Progress(**read_json(checkpoints.folder / PROGRESS))
             before[held_out] = _joined(before[held_out], progress, name)

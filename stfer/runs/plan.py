@@ -24,7 +24,8 @@ from stfer.runs import memory
 from stfer.runs.environment import hardware
 from stfer.runs.source import source_digests
 from stfer.storage.environment import versions
-from stfer.training import augment, batches, related  # noqa: F401 (related registers its stages, tasks and presets)
+from stfer.training import augment, batches, optimizers, related  # noqa: F401 (related registers its stages, tasks and presets)
+from stfer.training import config as config_lib
 from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import PRESETS, TrainConfig, identity
 from stfer.training.engine import Engine
@@ -33,7 +34,7 @@ from stfer.training.stages import Stage, stages_of
 from stfer.training.step import Learner, init_state, make_learner
 from stfer.training.task import TASKS, make_task
 
-SAME = ("settings", "data", "clips", "code")
+SAME = ("settings", "data", "clips", "stages", "code")
 """The parts of a run's record that decide whether a folder can go on."""
 
 
@@ -129,7 +130,18 @@ class Plan:
                 }
                 for stage in self.stages
             },
-            "code": {"stfer": versions().get("stfer", "source tree")} | self._digests(),
+            "stages": [
+                {
+                    "name": stage.name,
+                    "settings": dict(stage.settings),
+                    "start": stage.start
+                    if isinstance(stage.start, str | None)
+                    else dict(stage.start),
+                    "trains": list(stage.trains),
+                }
+                for stage in self.stages
+            ],
+            "code": {"stfer": versions().get("stfer", "source tree")} | self.digests,
             "arguments": dict(self.arguments),
             "modules": list(self.modules),
             "versions": versions(),
@@ -155,13 +167,17 @@ class Plan:
         """What of the record makes a run the same; see `same_run`."""
         return same_run(self.record())
 
-    def _digests(self) -> dict[str, str]:
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """Of the source of all that the stages name; taken once, so that an edit during a run changes nothing."""
         definitions: list[Any] = []
         for stage in self.stages:
             config = stage.config(self.config)
             definitions.append(models.ARCHITECTURES[config.architecture])
             definitions.append(TASKS[config.task or models.registration(config.architecture).task])
             definitions.append(augment.AUGMENTATIONS[config.augment])
+            definitions.append(optimizers.OPTIMIZERS.find(config.optimizer))
+            definitions.append(optimizers.SCHEDULES.find(config.schedule))
         return source_digests(definitions)
 
     def checkpoints(
@@ -248,8 +264,12 @@ def canonical(config: TrainConfig) -> TrainConfig:
     What a preset says of fields that the architecture does not have is left out.
     """
     known = models.registration(config.architecture).fields
-    preset = PRESETS.get(config.preset, {}).get("model", {})
-    given = {k: v for k, v in config.model.items() if k in known or k not in preset}
+    preset = (
+        config_lib.preset(config.preset, config.architecture).model
+        if config.preset in PRESETS
+        else {}
+    )
+    given = {k: v for k, v in config.model.items() if k in known or preset.get(k) != v}
     fields = parse_fields(config.architecture, given)
     return config.replace(model=describe_fields(fields))
 

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stfer.data.shards import load_data
 from stfer.data.sources import Source
 from stfer.evaluation.records import FoldResult, Prediction
 from stfer.runs import environment, folds, modules
@@ -171,6 +170,7 @@ def describe(run: Run, options: RayOptions, launch: Launch) -> str:
             "protocol": plan.protocol,
             "checksum": plan.shards.checksum,
             "data": ",".join(folders),
+            "neutral": plan.arguments.get("neutral", False),
             "workdir": str(_workdir(plan)) if options.shared_workdir else None,
             "modules": options.modules,
             "cache_dir": options.cache_dir,
@@ -218,7 +218,7 @@ def _prepared(job: str) -> Engines:
     keep_freed_memory()
     modules.import_modules(settings["modules"])
     environment.set_up_jax(settings["cache_dir"])
-    shards = load_data(settings["data"])
+    shards = Source(settings["data"], neutral=settings["neutral"]).load()
     if shards.checksum != settings["checksum"]:
         raise ValueError(
             f"{settings['data']} on {socket.gethostname()} is not the set of the driver"

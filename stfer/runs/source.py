@@ -1,8 +1,8 @@
 """Which source code a result came from: digests that change when the code does, and not when its comments do.
 
 A run's identity holds one digest a module: of the architecture's, the task's and the augmentation's own files
-and of all that these import from the user's files. Code of stfer itself is covered by its version and by the digest
-of `stfer.models`.
+and of all that these import from the user's files. Code of stfer itself is covered by its version and by one digest
+each of `stfer.models` and `stfer.training`.
 """
 
 import ast
@@ -23,7 +23,7 @@ _INSTALLED = tuple(
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _OURS = "stfer"
-_OURS_FOLLOWED = ("stfer.models",)  # The rest of stfer goes by its version.
+_OURS_FOLLOWED = ("stfer.models", "stfer.training")  # The rest of stfer goes by its version.
 
 
 def source_digests(definitions: Iterable[Any]) -> dict[str, str]:
@@ -34,7 +34,7 @@ def source_digests(definitions: Iterable[Any]) -> dict[str, str]:
 
     Returns:
         From module name to 12 hexadecimal digits, in order of the names. Installed packages are left out, and
-        so is stfer but for `stfer.models`, whose files share one digest.
+        so is stfer but for `stfer.models` and `stfer.training`, with one digest each.
     """
     found: dict[str, str] = {}
     waiting = [origin(definition) for definition in definitions]
@@ -43,14 +43,16 @@ def source_digests(definitions: Iterable[Any]) -> dict[str, str]:
         if name.split(".")[0] == _OURS and not name.startswith(_OURS_FOLLOWED):
             continue
         key = next((ours for ours in _OURS_FOLLOWED if name.startswith(ours)), name)
+        if not getattr(sys.modules.get(name), "__file__", None):
+            key = f"{name}.{qualified}"  # A notebook's definitions, each for itself.
         if key in found:
             continue
-        if key != name or key in _OURS_FOLLOWED:
+        if key in _OURS_FOLLOWED:
             found[key] = _package_digest(key)
             continue
         module = sys.modules.get(name)
         tree = _tree(module, qualified)
-        found[name] = _digest([tree])
+        found[key] = _digest([tree])
         if module is not None:
             waiting += [(other, "") for other in _imported(tree, module) if _is_users(other)]
     return dict(sorted(found.items()))

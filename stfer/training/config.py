@@ -201,7 +201,7 @@ register_preset(
 register_preset(  # The model that ships, on pairs of synthetic people (experiments.pretrain).
     "carry",
     clips="-2,-1",
-    epochs=16,
+    epochs=6,
     batch_size=48,
     optimizer="adamw",
     learning_rate=2e-3,

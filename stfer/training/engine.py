@@ -103,7 +103,9 @@ class Engine:
         self._add_moments = jax.jit(
             functools.partial(steps_lib.add_moments, learner), donate_argnums=0
         )
-        self._use_moments = jax.jit(steps_lib.use_moments, donate_argnums=0)
+        self._use_moments = jax.jit(
+            functools.partial(steps_lib.use_moments, learner), donate_argnums=0
+        )
         self._score = jax.jit(functools.partial(steps_lib.score, learner))
         self._classify = jax.jit(functools.partial(steps_lib.classify, learner))
 

@@ -120,6 +120,8 @@ def fit(
         raise ValueError(
             f"{len(folds)} folds for {engine.lanes} lanes; at most one a lane can train"
         )
+    if engine.config.patience and not all(len(fold.validation) for fold in folds):
+        raise ValueError("patience needs validation subjects in every fold (--validation=0.2)")
     state, progress, resumed = _begin(engine, folds, checkpoints, starts)
     best = [BestWeights(saved, engine.config.patience) for saved in checkpoints]
     for fold, where in zip(folds, progress, strict=True):

@@ -168,7 +168,9 @@ class FoldsEngine(_MappedEngine):
         steps = functools.partial(steps_lib.train_steps, learner)
         self._train = self._map(steps, 0, 5, donate_argnums=0)
         self._no_moments = mapped(steps_lib.no_moments)
-        self._use_moments = mapped(steps_lib.use_moments, donate_argnums=0)
+        self._use_moments = mapped(
+            functools.partial(steps_lib.use_moments, learner), donate_argnums=0
+        )
         add = functools.partial(steps_lib.add_moments, learner)
         self._add_moments = self._map(add, 0, 5, donate_argnums=0)
         self._score = self._map(functools.partial(steps_lib.score, learner), 0, 2)

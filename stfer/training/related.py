@@ -183,11 +183,12 @@ _register("{}", {}, {}, {})
 _register("{}_published", dtagn.PRESETS, cnn_irnn.PRESETS, inception_resnet_crf.PRESETS)
 for _name in ("dtagn", "cnn_irnn", "inception_resnet_crf"):
     register_preset(f"{_name}_published", stages=f"{_name}_published")
-for _name, _settings in (
+_PUBLISHED: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("dtan", dtagn.PRESETS["dtan"]),
     ("dtgn", dtagn.PRESETS["dtgn"]),
     ("inception", inception.PRESETS["inception"]),
     ("dap3d", dap3d.PRESETS["dap3d"]),
     ("strnn", strnn.PRESETS["strnn"]),
-):
+)
+for _name, _settings in _PUBLISHED:
     register_preset(f"{_name}_published", **_settings)

@@ -355,7 +355,7 @@ def add_moments(
     return state, _over_steps(take, None, moments, (indices, rows, mask), active)[0]
 
 
-def use_moments(state: TrainState, moments: Moments) -> TrainState:
+def use_moments(learner: Learner, state: TrainState, moments: Moments) -> TrainState:
     """The state with the batch statistics of the moments: mean, and mean square less the mean's square.
 
     Reference: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3 ("precise" statistics).
@@ -371,7 +371,8 @@ def use_moments(state: TrainState, moments: Moments) -> TrainState:
             return {"mean": mean, "var": variance, "weight": jnp.ones_like(statistics["weight"])}
         return {name: replaced(part, f"{prefix}{name}/") for name, part in statistics.items()}
 
-    return state.replace(batch_stats=replaced(state.batch_stats, ""))
+    found = replaced(state.batch_stats, "")
+    return state.replace(batch_stats=_kept(learner.trains, found, state.batch_stats))
 
 
 def _over_steps(

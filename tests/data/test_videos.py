@@ -258,15 +258,16 @@ class Counting(VideoReader):
     decodes = 0
 
     def _open(self, path):
-        super()._open(path)
-        decode = self._video._decode
+        video = super()._open(path)
+        decode = video._decode
 
         def counted():
             for frame in decode():
                 Counting.decodes += 1
                 yield frame
 
-        self._video._decode = counted
+        video._decode = counted
+        return video
 
 
 @pytest.mark.parametrize(

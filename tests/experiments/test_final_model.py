@@ -96,7 +96,7 @@ def test_validation_subjects_decide_the_epoch(trained):
     assert card["training"]["validation"] == {"tiny-set": ["S002"]}
     assert card["training"]["subjects"] == {"tiny-set": ["S000", "S001"]}
     with open(folder / "models" / "early" / "history.csv", newline="") as stream:
-        losses = [float(row["heldout_loss"]) for row in csv.DictReader(stream)]
+        losses = [float(row["validation_loss"]) for row in csv.DictReader(stream)]
     best = int(np.argmin(losses)) + 1
     assert card["training"]["weights_of_epoch"] == best
     assert len(losses) == min(40, best + 2)

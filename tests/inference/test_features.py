@@ -36,8 +36,8 @@ def test_a_subclass_that_joins_its_frames_earlier_is_run_whole(tiny):
             return super().__call__(clips - clips[:, :1], train=train, mask=mask)
 
     class Halves(Difference):
-        def join(self, features):
-            return super().join(features / 2)
+        def join(self, features, *, train=False):
+            return super().join(features / 2, train=train)
 
     frames = noise(3)
     clips = (frames[None, [0, 2]] / np.float32(255)).astype(np.float32)
@@ -51,15 +51,15 @@ def test_a_subclass_that_joins_its_frames_earlier_is_run_whole(tiny):
 
 def test_a_subclass_that_changes_encode_or_join_still_shares_its_tower(tiny):
     class Squared(LateFusion):
-        def join(self, features):
-            return super().join(features**2)
+        def join(self, features, *, train=False):
+            return super().join(features**2, train=train)
 
     class Inverted(Squared):
         def encode(self, frames, *, train=False, mask=None):
             return super().encode(1 - frames, train=train, mask=mask)
 
-        def join(self, features):
-            return super().join(features)
+        def join(self, features, *, train=False):
+            return super().join(features, train=train)
 
         def __call__(self, clips, *, train=False, mask=None):
             return super().__call__(clips, train=train, mask=mask)

@@ -4,7 +4,7 @@ import pytest
 from tiny_models import Tiny
 
 from stfer.models import ARCHITECTURES
-from stfer.models.related import RELATED
+from stfer.models.blocks import Architecture
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +23,13 @@ def tiny():
 def pytest_generate_tests(metafunc):
     """A test with the argument `architecture` runs once for each of the paper's six.
 
-    Other tests' modules register architectures of their own in the same process, and the systems of section III
-    (`tests/models/related`) are no variants of the six.
+    Other tests' modules register architectures of their own in the same process; other networks of the package are no
+    variants of the six and have tests of their own.
     """
     if "architecture" in metafunc.fixturenames:
         ours = [
             name
             for name, module in ARCHITECTURES.items()
-            if module.__module__.startswith("stfer.") and name not in RELATED
+            if module.__module__.startswith("stfer.") and issubclass(module, Architecture)
         ]
         metafunc.parametrize("architecture", ours)

@@ -166,6 +166,7 @@ def test_forward_mode_needs_xla_s_own_operations():
         assert_float32_close(tangent, value)
 
 
+@pytest.mark.slow
 def test_every_derivative_of_a_plain_architecture(architecture, tiny):
     """Along one direction: forward mode against reverse mode of the fast form, to the second derivative."""
     case = tiny(architecture)

@@ -70,7 +70,7 @@ def test_changed_code_is_never_pooled_with_old_folds(user, data, tmp_path):
 
 def test_comments_and_docstrings_are_no_change(user):
     before = source_digests([user(2).Mine])
-    assert set(before) == {"my_layers", "my_model", "stfer.models", "tiny"}
+    assert set(before) == {"my_layers", "my_model", "stfer.models", "stfer.training", "tiny"}
     commented = MODEL.replace("A model.", "A model, explained.").replace("super()", "super() ")
     assert source_digests([user(2, commented + "# A remark.\n").Mine]) == before
     assert source_digests([user(2, MODEL.replace("* ", "")).Mine]) == before

@@ -69,13 +69,16 @@ class Faces:
             key: A random key.
         """
         view, light, lens, cover = jax.random.split(key, 4)
-        frames, changed = example["frames"], {}
-        matrix, shift, mirrored = self._view(view, len(frames))
+        changed = {}
+        time = len(example["frames"]) if "frames" in example else 1
+        matrix, shift, mirrored = self._view(view, time)
         if "landmarks" in example:
             changed["landmarks"] = _moved(example["landmarks"], matrix[0], shift[0], mirrored)
-        frames = warp(frames, matrix, shift)
-        frames = self._record(self._relight(frames, light), lens)
-        return example | changed | {"frames": self._erase(frames, cover)}
+        if "frames" in example:
+            frames = warp(example["frames"], matrix, shift)
+            frames = self._record(self._relight(frames, light), lens)
+            changed["frames"] = self._erase(frames, cover)
+        return example | changed
 
     def _view(self, key: Array, time: int) -> tuple[Array, Array, Array]:
         """Where each frame is looked at.
@@ -114,7 +117,7 @@ class Faces:
         ramp = jnp.cos(angle) * x + jnp.sin(angle) * y  # [height, width]
         gain = 1.0 + a_clip(keys[1], self.slope) * ramp[None, :, :, None]
         if channels == 3:
-            gain = gain * jnp.exp(self.colour * jax.random.normal(keys[2], (3,)))
+            gain = gain * jnp.exp(self.colour * jax.random.normal(keys[2], (1, 1, 1, 3)))
         gain = gain * (1.0 + self.flicker * jax.random.normal(keys[3], (time, 1, 1, 1)))
         frames = jnp.clip(frames * gain, 1e-3, 1.0) ** jnp.exp(a_clip(keys[4], self.gamma))
         mean = frames.mean()
@@ -177,10 +180,10 @@ def warp(frames: Array, matrix: Array, shift: Array) -> Array:
     _, height, width, channels = frames.shape
     side = max(height, width)
     y, x = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
-    middle = jnp.array([(width - 1) / 2, (height - 1) / 2])
-    limits = jnp.array([width - 1.0, height - 1.0])
+    middle = jnp.array([[(width - 1) / 2, (height - 1) / 2]])
+    limits = jnp.array([[[width - 1.0, height - 1.0]]])
     places = jnp.stack([x, y], -1).reshape(-1, 2) - middle  # [pixel, (x, y)]
-    places = jnp.einsum("pi,tji->tpj", places, matrix) + shift[:, None] * side + middle
+    places = jnp.einsum("pi,tji->tpj", places, matrix) + shift[:, None] * side + middle[None]
     places = jnp.clip(places, 0.0, limits)
     corner = jnp.minimum(jnp.floor(places), limits - 1.0)
     first = corner.astype(jnp.int32)[..., 1] * width + corner.astype(jnp.int32)[..., 0]
@@ -201,5 +204,7 @@ def warp(frames: Array, matrix: Array, shift: Array) -> Array:
 
 def _moved(points: Array, matrix: Array, shift: Array, mirrored: Array) -> Array:
     """Points [time, 49, 2] in crop coordinates as the clip's view shows them; mirrored ones change names."""
-    found = jnp.einsum("ij,tpj->tpi", jnp.linalg.inv(matrix), points - 0.5 - shift) + 0.5
+    found = (
+        jnp.einsum("ij,tpj->tpi", jnp.linalg.inv(matrix), points - 0.5 - shift[None, None]) + 0.5
+    )
     return jnp.where(mirrored, found[:, MIRRORED], found)

@@ -55,4 +55,22 @@ def make_augmentation(name: str, strengths: Mapping[str, Any]) -> Augmentation |
             raise ValueError(f"the augmentation {name!r} has no strength {strength!r}; {has}")
     if entry is unchanged:
         return None
-    return entry(**strengths) if isinstance(entry, type) else entry
+    if not isinstance(entry, type):
+        return entry
+    return entry(**{key: _read(name, key, value, entry) for key, value in strengths.items()})
+
+
+def _read(name: str, strength: str, value: Any, entry: Any) -> Any:
+    """A strength as the type of its default."""
+    default = entry.__dataclass_fields__[strength].default
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[str(value).lower()]
+        if isinstance(default, tuple):
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(float(part) for part in parts)
+        return type(default)(value)
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(
+            f"the strength {strength!r} of the augmentation {name!r} is {value!r}; it must be as {default!r}"
+        ) from None

@@ -1,0 +1,86 @@
+"""Augmentations: what they change, what they leave, and that points stay on the face."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stfer.training.augment import Faces, make_augmentation, mirror
+from stfer.training.augment.faces import warp
+
+STILL = Faces(
+    mirror=False, scale=(1.0, 1.0), stretch=0.0, degrees=0.0, shift=0.0, jitter_scale=0.0, jitter_degrees=0.0,
+    jitter_shift=0.0, gamma=0.0, contrast=0.0, brightness=0.0, flicker=0.0, slope=0.0, colour=0.0, grey=0.0, blur=0.0,
+    noise=0.0, erase=0.0,
+)  # fmt: skip
+FRAMES = np.random.default_rng(0).uniform(0.2, 0.8, (3, 20, 20, 3)).astype(np.float32)
+
+
+def test_strengths_of_nothing_change_nothing():
+    found = STILL({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
+    np.testing.assert_allclose(found["frames"], FRAMES, atol=1e-5)
+
+
+def test_a_key_decides_and_another_key_gives_another_clip():
+    change = Faces()
+    first, again, other = (
+        np.asarray(change({"frames": jnp.asarray(FRAMES)}, jax.random.key(k))["frames"])
+        for k in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.05
+    assert first.shape == FRAMES.shape
+    assert 0 <= first.min() <= first.max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_stay_on_what_they_mark(seed):
+    """A bright spot at each of two points is, after the view has changed, where the points are said to be."""
+    from stfer.data.faces.points import MIRRORED
+
+    side, marks = 60, {12: (0.4, 0.35), 40: (0.6, 0.7)}
+    view = Faces(
+        **(vars(STILL) | {"mirror": True, "scale": (0.9, 1.15), "degrees": 12.0, "shift": 0.04})
+    )
+    points = np.zeros((1, 49, 2), np.float32)
+    y, x = np.mgrid[:side, :side]
+    for number, (across, down) in marks.items():
+        points[0, number] = across, down
+        spot = np.exp(-((x - across * (side - 1)) ** 2 + (y - down * (side - 1)) ** 2) / 8)
+        frames = np.repeat(spot[None, ..., None], 3, -1).astype(np.float32)
+        example = {"frames": jnp.asarray(frames), "landmarks": jnp.asarray(points)}
+        found = view(example, jax.random.key(seed))
+        weights = np.asarray(found["frames"])[0, ..., 0]
+        weights = np.where(weights > 0.2, weights, 0)
+        place = np.array([(weights * x).sum(), (weights * y).sum()]) / weights.sum() / (side - 1)
+        both = [np.asarray(found["landmarks"])[0, n] for n in (number, MIRRORED[number])]
+        assert min(np.abs(place - one).max() for one in both) < 0.02
+
+
+def test_a_mirrored_clip_and_its_points():
+    from stfer.data.faces.points import mirror_points
+
+    points = np.random.default_rng(1).random((3, 49, 2), np.float32)
+    example = {"frames": jnp.asarray(FRAMES), "landmarks": jnp.asarray(points)}
+    seen = set()
+    for seed in range(8):
+        found = mirror(example, jax.random.key(seed))
+        flipped = not np.array_equal(found["frames"], FRAMES)
+        seen.add(flipped)
+        wanted = (FRAMES[:, :, ::-1], mirror_points(points)) if flipped else (FRAMES, points)
+        np.testing.assert_allclose(found["frames"], wanted[0])
+        np.testing.assert_allclose(found["landmarks"], wanted[1], atol=1e-6)
+    assert seen == {True, False}
+
+
+def test_a_shift_of_whole_pixels_moves_pixels():
+    frames = jnp.asarray(FRAMES)
+    shift = jnp.broadcast_to(jnp.array([2 / 20, -3 / 20]), (3, 2))
+    found = np.asarray(warp(frames, jnp.broadcast_to(jnp.eye(2), (3, 2, 2)), shift))
+    np.testing.assert_allclose(found[:, 3:, :-2], FRAMES[:, :-3, 2:], atol=1e-5)
+
+
+def test_an_unknown_strength_lists_those_that_there_are():
+    with pytest.raises(ValueError, match="has no strength 'rotation'; it has mirror, scale"):
+        make_augmentation("faces", {"rotation": 3})
+    assert make_augmentation("none", {}) is None

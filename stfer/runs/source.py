@@ -43,7 +43,7 @@ def source_digests(definitions: Iterable[Any]) -> dict[str, str]:
         if name.split(".")[0] == _OURS and not name.startswith(_OURS_FOLLOWED):
             continue
         key = next((ours for ours in _OURS_FOLLOWED if name.startswith(ours)), name)
-        if not getattr(sys.modules.get(name), "__file__", None):
+        if key == name and not getattr(sys.modules.get(name), "__file__", None):
             key = f"{name}.{qualified}"  # A notebook's definitions, each for itself.
         if key in found:
             continue

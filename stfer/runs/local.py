@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -153,7 +154,8 @@ class _Report:
         seconds = self._engines[self._engines.plan.stages[0]].first_call_seconds
         if not self._said_first and seconds is not None:
             self._said_first = True
-            self._bar.write(f"the first training call took {seconds:.1f} s, compilation included")
+            note = f"the first training call took {seconds:.1f} s, compilation included"
+            self._bar.write(note, file=sys.stderr)  # beside the bar
         loss = progress.history[-1]["train_loss"]
         self._bar.set_description_str(
             f"{self._done} of {self._total} folds (held out {fold.held_out})", refresh=False

@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
+    flags.DEFINE_string("model", None, "The model folder.")
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures."
     )
@@ -59,8 +59,9 @@ def main(argv: list[str]) -> int:
     del argv
     from pathlib import Path
 
-    if not FLAGS.input:
-        raise command.UserError("--input is needed; --help lists the flags")
+    for name in ("model", "input"):
+        if not getattr(FLAGS, name):
+            raise command.UserError(f"--{name} is needed; --help lists the flags")
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model, output
     from stfer.inference.sources import open_source
@@ -84,8 +85,8 @@ def main(argv: list[str]) -> int:
     )
     prediction.check()
     settings = prediction.settings() | {"out": out}
-    settings["model"] = f"{FLAGS.model or 'the one that ships'} ({settings['model']})"
-    settings["input"] = f"{FLAGS.input} ({settings['input']})"
+    for name in ("model", "input"):
+        settings[name] = f"{getattr(FLAGS, name)} ({settings[name]})"
     command.print_settings("Prediction", settings)
     with stop_requests() as should_stop:
         outcome = output.predict_into(prediction, out, settings, should_stop)

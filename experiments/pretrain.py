@@ -1,4 +1,4 @@
-"""Makes the model that ships with this package: trained on pairs of frames of synthetic people, and on nobody real.
+"""Makes a model for real faces that saw synthetic people only: a pair network on rendered moments.
 
     python -m experiments.pretrain --out=models/pair_difference
 

@@ -31,7 +31,6 @@ from stfer.inference.features import Network, network
 from stfer.inference.reference import CalmHistory, calmness, neutral_class
 from stfer.inference.windows import History, window
 from stfer.models.registry import FRAMES
-from stfer.pretrained import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -295,13 +294,13 @@ class TrainedModel:
         return folders.save_folder(folder, self.card, self.variables, files)
 
 
-def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
-    """Read a model folder; without one, the model that ships with this package (`stfer.pretrained`).
+def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
+    """Read a model folder.
 
     Raises:
         FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
     """
-    return TrainedModel(*folders.read_folder(Path(folder or DEFAULT)))
+    return TrainedModel(*folders.read_folder(Path(folder)))
 
 
 def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The training of the model that ships: a pair network on synthetic people, tested on others."""
+"""A pair network trained on rendered moments of synthetic people, and tested on others."""
 
 import dataclasses
 import shutil

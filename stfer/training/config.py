@@ -198,7 +198,7 @@ register_preset(
     augment="faces",
     recompute_statistics=True,
 )
-register_preset(  # The model that ships, on pairs of synthetic people (experiments.pretrain).
+register_preset(  # On pairs of frames of synthetic people (experiments.pretrain).
     "carry",
     clips="-2,-1",
     epochs=6,

@@ -62,6 +62,7 @@ def write_run(
             "subjects": everybody,
             "crop": {"detector": "lbp", "margin": 0.2},
         },
+        "arguments": {"data": ident["data"], "synthetic_subjects": len(subjects)},
         "versions": {"python": "3.12", "jax": "0.12"},
         "code": ident.pop("code", {}),
     }

@@ -108,7 +108,7 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         "<set> & co, 10 subject-disjoint folds, ids ascending, every tenth",
         "Mollahosseini et al. 2016",
         "posed expression is not a felt emotion",
-        "--arch=late_fusion --data=synthetic --synthetic_subjects=8 --protocol=loso",
+        "--arch=late_fusion --data=synthetic --synthetic_subjects=8 --preset=demo --epochs=",
     ):
         assert text in html.text
 

@@ -123,7 +123,7 @@ def test_the_rate_falls_in_steps():
 
 
 def test_stages_keep_the_run_s_fields_and_add_their_own():
-    config = preset("demo", "cnn_irnn", model={"units": 7})
+    config = preset("paper", "cnn_irnn", model={"units": 7})
     found = [stage.config(config) for stage in stages_of(config)]
     assert [one.model for one in found] == [
         {"units": 7, "part": "cnn"},
@@ -131,7 +131,7 @@ def test_stages_keep_the_run_s_fields_and_add_their_own():
         {"units": 7, "part": "fusion"},
     ]
     assert [one.task for one in found] == ["every_frame", "classification", "penalised"]
-    config = preset("demo", "dtagn", model={"size": 24, "geometry_features": (5, 6)})
+    config = preset("paper", "dtagn", model={"size": 24, "geometry_features": (5, 6)})
     appearance, geometry, joint = (stage.config(config) for stage in stages_of(config))
     assert (appearance.architecture, appearance.model) == ("dtan", {"size": 24})
     assert (geometry.architecture, geometry.model) == ("dtgn", {"geometry_features": (5, 6)})

@@ -35,5 +35,5 @@ def test_a_field_out_of_range_is_named(field, value):
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="must be one of paper, .*demo"):
+    with pytest.raises(ValueError, match=r"must be one of paper, .*demo"):
         preset("quick", "rnn")

@@ -19,6 +19,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_one_measurement_and_absent_peers(tmp_path):
     out = tmp_path / "figures" / "benchmark.json"
     done = run(
@@ -96,6 +97,7 @@ def test_ratios_take_the_fastest_peer():
     assert networks.ratios({"ours": row(1.0)}) == {}
 
 
+@pytest.mark.slow
 def test_single_layers_are_timed_in_both_forms(monkeypatch):
     from experiments.benchmark import layers
 

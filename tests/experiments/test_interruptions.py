@@ -65,6 +65,7 @@ def writing_result(folder):
     ]
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_bit(server, flags, whole, tmp_path):
     """During start and compilation, training, the writing of a checkpoint and of a result."""
     reference, seconds = whole

@@ -10,6 +10,8 @@ import pytest
 
 from tiny import write_set
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -24,7 +24,13 @@ def flags(tmp_path):
     return ("--data=set", "--arch=broken", "--modules=broken_model", "--epochs=1")
 
 
-@pytest.mark.parametrize("kind", ["ValueError", "OSError", "ImportError", "KeyError"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ValueError",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("OSError", "ImportError", "KeyError")),
+    ],
+)
 def test_a_fault_of_the_users_model_says_that_it_is_unexpected_and_where(tmp_path, flags, kind):
     (tmp_path / "broken_model.py").write_text(BROKEN.format(kind))
     done = run("loso", *flags, cwd=tmp_path)

@@ -15,6 +15,8 @@ from stfer.data.shards import write_shards
 from stfer.inference import load_model
 from tiny import SIZE, sequences, write_set
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

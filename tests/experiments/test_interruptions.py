@@ -14,6 +14,8 @@ from fork_server import ROOT, ForkServer
 
 import tiny
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 
 
@@ -65,7 +67,6 @@ def writing_result(folder):
     ]
 
 
-@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_bit(server, flags, whole, tmp_path):
     """During start and compilation, training, the writing of a checkpoint and of a result."""
     reference, seconds = whole

@@ -12,6 +12,8 @@ from stfer.models.layers.pooling_windows import max_pool_windows, mean_pool
 from stfer.models.layers.registration import MeanFace, affine_maps, register_faces, resample
 from stfer.models.related.inception import Inception, InceptionModule, Widths
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def random():

@@ -8,6 +8,8 @@ import pytest
 
 from stfer.models.related.inception_resnet_crf import InceptionResNetCRF, Trunk
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "stem1": (147, 147, 64),
     "stem2": (73, 73, 160),

@@ -64,14 +64,8 @@ def probabilities(folder):
         return [[row[name] for name in CLASSES] for row in csv.DictReader(file)]
 
 
-# Compiling the two Inceptions takes minutes.
-SLOW = {"inception", "inception_resnet_crf"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RELATED],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELATED)
 def test_a_stopped_run_goes_on_to_the_bit(name, shards, tmp_path):
     plans = [
         prepare(preset("demo", name, **settings(name)), "loso", shards, tmp_path / place)
@@ -102,6 +96,7 @@ class Patience:
         return self.times < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "more"),
     [
@@ -114,7 +109,7 @@ def test_what_the_set_shows_is_learned(name, more, shards, tmp_path):
     calm = {} if name == "strnn" else {"dropout": 0.0}  # eight units are few to drop half of
     fields = FIELDS[name] | calm
     result = cross_validate(
-        name, shards, tmp_path, preset="demo", **settings(name, **more, model=fields)
+        name, shards, tmp_path, preset="paper", **settings(name, **more, model=fields)
     )
     assert result["votes"]["summed"]["accuracy"] > 0.8
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command
+from experiments import command, final_model
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
@@ -35,11 +35,8 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
     from stfer.data.sources import default_cache_dir
-    from stfer.reporting import console
     from stfer.runs import environment, pretraining
-    from stfer.runs.stop import stop_requests
     from stfer.storage.files import check_new
-    from stfer.training.fit import Stopped
 
     out = Path(os.path.abspath(FLAGS.out))
     check_new(out)
@@ -53,17 +50,7 @@ def main(argv: list[str]) -> int:
         cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
     )
     training = pretraining.training(config, sets, out)
-    with stop_requests() as should_stop, training.plan.folder.lock():
-        try:
-            with console.epoch_bar(training.plan) as on_epoch:
-                fitted = training.train(shared.launch(), should_stop, on_epoch)
-        except Stopped as stop:
-            print(f"\n{stop} in {training.states}; the same command goes on where it was")
-            return should_stop.exit_code
-        written, model = pretraining.write(training, fitted, sets)
-    print(console.training_text(model, fitted))
-    command.print_paths([written])
-    return 0
+    return final_model.make(training, lambda fitted: pretraining.write(training, fitted, sets))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command
+from experiments import command, final_model
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)
     training = final.FinalTraining(config, shards, fold, out, FLAGS.modules, source.arguments())
     command.print_settings("Training", console.training_settings(training.plan))
-    return _run(training)
+    return final_model.make(training, training.write)
 
 
 def _settings():
@@ -61,33 +61,6 @@ def _settings():
         if FLAGS.recompute_statistics is None:
             FLAGS.recompute_statistics = False  # The epoch is chosen by the running statistics.
     return shared.settings()
-
-
-def _run(training) -> int:
-    import shutil
-
-    from stfer.errors import keep_traceback
-    from stfer.reporting import console
-    from stfer.runs.stop import stop_requests
-    from stfer.training.fit import NonFiniteLossError, Stopped
-
-    with stop_requests() as should_stop, training.plan.folder.lock():
-        try:
-            with console.epoch_bar(training.plan) as on_epoch:
-                fitted = training.train(shared.launch(), should_stop, on_epoch)
-        except Stopped as stop:
-            print(f"\n{stop} in {training.states}; the same command goes on where it was")
-            return should_stop.exit_code
-        except NonFiniteLossError as error:
-            raise command.UserError(f"{error}; try a smaller --learning_rate") from error
-        except Exception as error:
-            keep_traceback(error, training.states)
-            raise
-        written, model = training.write(fitted)
-    print(console.training_text(model, fitted))
-    shutil.rmtree(training.states)
-    command.print_paths([written])
-    return 0
 
 
 if __name__ == "__main__":

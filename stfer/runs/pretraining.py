@@ -1,7 +1,6 @@
 """A pair network trained on rendered moments of synthetic people, and tested on others."""
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,4 @@ def write(training: FinalTraining, fitted: Fitted, sets: PairSets) -> tuple[Path
     }
     card = dict(model.card) | {"metrics": metrics, "reference": "auto", "frame_rate": None}
     whole = dataclasses.replace(model, card=card)
-    folder = whole.save(training.out)
-    shutil.rmtree(training.states, ignore_errors=True)
-    return folder, whole
+    return whole.save(training.out), whole

@@ -364,8 +364,3 @@ def _staged(
             ahead = upcoming
         if ahead is not None:
             yield ahead.result()
-
-
-def parameter_count(params: Any) -> int:
-    """Trainable parameters of a model."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))

@@ -19,7 +19,7 @@ from flax import linen as nn
 from jax import Array, lax
 
 from stfer import models
-from stfer.models.apply import Batch, apply, scale_frames, scaled  # noqa: F401
+from stfer.models.apply import Batch, apply, scaled
 from stfer.models.fields import parse_fields
 from stfer.training import augment, optimizers
 from stfer.training.config import TrainConfig

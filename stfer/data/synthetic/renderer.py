@@ -25,18 +25,6 @@ from stfer.data.synthetic.wrinkles import wrinkled
 SQUARES = np.square(np.arange(256, dtype=np.float32) / 255)
 PACKED = 1024  # Columns in which scattered pixels are packed for OpenCV's remap.
 
-# How much each face unit deepens each wrinkle (forehead, frown, crow, cheek, nose, chin); `*` is either side.
-WRINKLING = {
-    "browInnerUp": (0.7, 0.15, 0, 0, 0, 0),
-    "browOuterUp*": (0.35, 0, 0, 0, 0, 0),
-    "browDown*": (0, 0.6, 0, 0, 0, 0),
-    "cheekSquint*": (0, 0, 0.5, 0.15, 0, 0),
-    "mouthSmile*": (0, 0, 0.1, 0.35, 0, 0),
-    "noseSneer*": (0, 0, 0, 0.3, 0.55, 0),
-    "mouthShrugLower": (0, 0, 0, 0, 0, 0.9),
-    "mouthFrown*": (0, 0, 0, 0.15, 0, 0.2),
-}
-
 
 def _rotation(pitch: float, yaw: float, roll: float) -> np.ndarray:
     """Rotation matrix [3, 3]; angles in radians about x, y, z, applied in that order."""

@@ -38,9 +38,9 @@ from stfer.models.layers.pooling_windows import mean_pool
 from stfer.models.related.inputs import check_inputs, grey, resized
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh}
-# The parts among the 49 points (`stfer.data.faces.points`): brows, eye corners, nose root and wings, mouth corners.
-PART_POINTS = (4, 5, 0, 9, 19, 28, 22, 25, 10, 14, 18, 31, 37)
-# Their x and y in a crop of the default detector and margin: the mean over the faces of 20 synthetic people.
+# The parts: brows, eye corners, nose root and wings, mouth corners; of the 49 points (`stfer.data.faces.points`) these:
+# 4, 5, 0, 9, 19, 28, 22, 25, 10, 14, 18, 31, 37. Their x and y in a crop of the default detector and margin: the mean
+# over the faces of 20 synthetic people.
 ANCHORS = (
     *((0.430, 0.238), (0.580, 0.239), (0.204, 0.252), (0.802, 0.254)),
     *((0.285, 0.356), (0.721, 0.357), (0.419, 0.366), (0.587, 0.366)),

@@ -21,8 +21,7 @@ from stfer.models.layers.pooling import max_pool
 class PairDifference(nn.Module):
     """Four convolutions and a dense layer on the reference, the frame, and the frame less the reference, all grey.
 
-    Each block is convolution, ReLU, batch normalisation, and mostly 2x2 max pooling. 96 pixels leave 3x3 places, 1,728
-    features and, with seven classes, 0.5 million parameters.
+    Each block is convolution, ReLU, batch normalisation, and mostly 2x2 max pooling.
 
     Fields:
       num_classes: length of the logits.
@@ -42,7 +41,7 @@ class PairDifference(nn.Module):
     axis_name: str | None = None
     frames: int = 2
     features: Sequence[int] = (32, 64, 128, 192)
-    pooled: Sequence[int] = (1, 2, 4)
+    pooled: Sequence[int] = (2, 3, 4)
     head_features: int = 128
     dropout: float = 0.3
     normalize: str = "local_contrast"

@@ -1,8 +1,8 @@
 """Pairs of frames of synthetic people, a reference and a later frame, labelled by what the later one shows.
 
 For networks that compare two frames and know the class `neutral`. Only the moments that are needed are rendered, so
-that some hundred people cost minutes. Beside calm references there are pairs whose reference is expressive itself: a
-network that learns from them says what the later frame shows even where the reference was badly chosen.
+that some hundred people cost minutes. References are calm, but for the pairs `back`, from an apex to a calm frame,
+which are neutral: seen from anywhere a calm face is calm. `stfer.inference.reference` tells a calm reference by that.
 """
 
 import multiprocessing
@@ -25,11 +25,11 @@ from stfer.data.workers import usable_cores
 from stfer.storage.files import staged_folder
 
 CLASSES = (*EMOTIONS_6, NEUTRAL)
-MOMENTS = (0, 0.05, 0.65, "apex")  # of an expression: twice calm, on the way, at its end
+WAY = 0.65  # of the apex: a frame on the way
+MOMENTS = (0, 0.05, WAY, "apex")  # of an expression: twice calm, on the way, at its end
 CALM_FRAMES = 4  # of a take in which nothing is expressed: blinks, glances, speech
-WEAKEST = (
-    0.3  # of a whole expression: below it a frame on the way is not shown, as nobody could name it
-)
+WEAKEST = 0.3  # of a whole expression: frames below it are not shown, as nobody could name them
+REVISION = 2  # of what pairs are taken from a take; a part of the name of the cached set
 Pair = tuple[str, str, str, np.ndarray]
 
 
@@ -49,34 +49,33 @@ def person_pairs(
     """
     name = f"S{subject:03d}"
     pairs: list[Pair] = []
+
+    def add(what: str, label: str, reference: np.ndarray | None, face: np.ndarray | None) -> None:
+        if reference is not None and face is not None:
+            pairs.append((f"{name}/{what}", name, label, np.stack([reference, face])))
+
     for number, emotion in enumerate(EMOTIONS_6):
         take = stage(seed, subject, emotion, conditions=conditions or Conditions())
-        progress = take.performance.progress
-        faces = _faces(take, frames_at(MOMENTS, progress), crop)
+        faces = _faces(take, frames_at(MOMENTS, take.performance.progress), crop)
+        if len(faces) < len(MOMENTS):
+            continue
+        first, calm, way, apex = faces
         _, _, intensity, _ = take.performance.apexes[-1]
-        wanted = [("apex", 0, 3, emotion), ("back", 3, 0, NEUTRAL), ("calm", 0, 1, NEUTRAL)]
-        if 0.65 * intensity >= WEAKEST:
-            wanted += [("way", 0, 2, emotion), ("late", 2, 3, emotion)]
-        # Of each person, calm pairs of some of the takes: neutral is one class of seven.
-        keep_calm, keep_back = number % 2 == subject % 2, number % 3 == subject % 3
-        for what, first, second, label in wanted:
-            if (what == "calm" and not keep_calm) or (what == "back" and not keep_back):
-                continue
-            if (
-                len(faces) == len(MOMENTS)
-                and (reference := faces[first]) is not None
-                and (face := faces[second]) is not None
-            ):
-                frames = np.stack([reference, face])
-                pairs.append((f"{name}/{emotion}/{what}", name, label, frames))
+        turn = (number - subject) % len(
+            EMOTIONS_6
+        )  # Each person's neutral pairs are of some takes.
+        add(f"{emotion}/apex", emotion, first, apex)
+        if WAY * intensity >= WEAKEST:
+            add(f"{emotion}/way", emotion, first, way)
+        if turn in (0, 3):
+            add(f"{emotion}/back", NEUTRAL, apex, first)
+        if turn == 2:
+            add(f"{emotion}/calm", NEUTRAL, first, calm)
     take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())
     places = np.linspace(0, len(take) - 1, CALM_FRAMES).round().astype(int)
-    calm = _faces(take, [int(place) for place in places], crop)
+    calm_faces = _faces(take, [int(place) for place in places], crop)
     for second in range(1, CALM_FRAMES):
-        reference, face = calm[0], calm[second]
-        if reference is not None and face is not None:
-            frames = np.stack([reference, face])
-            pairs.append((f"{name}/{NEUTRAL}/{second}", name, NEUTRAL, frames))
+        add(f"{NEUTRAL}/{second}", NEUTRAL, calm_faces[0], calm_faces[second])
     return pairs
 
 
@@ -109,7 +108,7 @@ def ensure_pairs(
         conditions: See `person_pairs`.
     """
     asked = "" if conditions is None else f"-{conditions}".replace(" ", "")
-    key = f"pairs-subjects={subjects}-seed={seed}-version={VERSION}-size={crop.size}{asked}"
+    key = f"pairs-subjects={subjects}-seed={seed}-version={VERSION}.{REVISION}-size={crop.size}{asked}"
     folder = Path(cache_dir).expanduser().absolute() / "synthetic" / key.replace("/", "")
     if folder.is_dir():
         load_shards(folder)

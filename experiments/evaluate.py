@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
-    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
     flags.DEFINE_enum(
         "people", "new", ["new", "all"], "Test on people whom the model has not seen, or on all."
     )
@@ -41,9 +41,8 @@ def main(argv: list[str]) -> None:
 
     import tqdm
 
-    if not FLAGS.model:
-        raise command.UserError("--model is needed: a folder that experiments.train wrote")
     from stfer.inference import evaluation, load_model
+    from stfer.pretrained import shipped_model
     from stfer.reporting.console import votes_text
     from stfer.runs import environment, modules
     from stfer.storage.files import check_new
@@ -52,16 +51,17 @@ def main(argv: list[str]) -> None:
         check_new(FLAGS.out)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(shared.data().cache)
-    model = load_model(FLAGS.model)
+    where = FLAGS.model or shipped_model()
+    model = load_model(where)
     shards = shared.data().with_streams(model.inputs).load()
     selection = evaluation.select(model, shards, FLAGS.people, FLAGS.classes)
-    out = Path(FLAGS.out or evaluation.default_folder(model, FLAGS.model, shards, selection))
+    out = Path(FLAGS.out or evaluation.default_folder(model, where, shards, selection))
     check_new(out)
     count = len(selection.rows)
     command.print_settings(
         "Evaluation",
         {
-            "model": f"{FLAGS.model} ({model.architecture})",
+            "model": f"{where} ({model.architecture})",
             "data": f"{shards.name}: {count} of {len(shards)} sequences",
             "classes": ", ".join(selection.match.shared),
             "out": out,
@@ -70,9 +70,7 @@ def main(argv: list[str]) -> None:
     for note in selection.notes:
         print(f"note: {note}")
     with tqdm.tqdm(total=count, unit="sequence", dynamic_ncols=True) as bar:
-        found, paths = evaluation.evaluate_into(
-            model, shards, selection, out, FLAGS.model, bar.update
-        )
+        found, paths = evaluation.evaluate_into(model, shards, selection, out, where, bar.update)
     print(f"\n{count} sequences in {found.seconds:.2f} s, compilation included")
     print(votes_text(found.votes, selection.classes))
     command.print_paths(paths)

@@ -13,7 +13,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures."
     )
@@ -25,20 +25,20 @@ def main(argv: list[str]) -> None:
     del argv
     from pathlib import Path
 
-    if not FLAGS.model:
-        raise command.UserError("--model is needed: a folder that experiments.train wrote")
     from stfer.inference import export as exporting
     from stfer.inference import load_model
+    from stfer.pretrained import shipped_model
     from stfer.runs import environment, modules
 
     modules.import_modules(FLAGS.modules)
     environment.check_platform()
-    out = FLAGS.out or Path("exports") / Path(FLAGS.model).resolve().name
-    model = load_model(FLAGS.model)
+    where = FLAGS.model or shipped_model()
+    model = load_model(where)
+    out = FLAGS.out or Path("exports") / Path(where).resolve().name
     command.print_settings(
         "Export",
         {
-            "model": f"{FLAGS.model} ({model.architecture})",
+            "model": f"{where} ({model.architecture})",
             "clips": f"uint8 [any, {model.rule.frames}, {model.crop.size}, {model.crop.size}, 3]",
             "classes": ", ".join(model.classes),
             "platforms": ", ".join(exporting.PLATFORMS),

@@ -1,6 +1,6 @@
 """Points a trained model at a video, images or a camera.
 
-    python -m experiments.predict --model=models/late_fusion --input=clip.mp4
+    python -m experiments.predict --input=clip.mp4
     python -m experiments.predict --model=models/late_fusion --input=frames_folder --reference=first
     python -m experiments.predict --model=models/single_frame --input=camera:0 --max_frames=250
 
@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder.")
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures."
     )
@@ -59,9 +59,8 @@ def main(argv: list[str]) -> int:
     del argv
     from pathlib import Path
 
-    for name in ("model", "input"):
-        if not getattr(FLAGS, name):
-            raise command.UserError(f"--{name} is needed; --help lists the flags")
+    if not FLAGS.input:
+        raise command.UserError("--input is needed; --help lists the flags")
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model, output
     from stfer.inference.sources import open_source
@@ -86,7 +85,7 @@ def main(argv: list[str]) -> int:
     prediction.check()
     settings = prediction.settings() | {"out": out}
     for name in ("model", "input"):
-        settings[name] = f"{getattr(FLAGS, name)} ({settings[name]})"
+        settings[name] = f"{getattr(FLAGS, name) or 'ships with stfer'} ({settings[name]})"
     command.print_settings("Prediction", settings)
     with stop_requests() as should_stop:
         outcome = output.predict_into(prediction, out, settings, should_stop)

@@ -267,6 +267,9 @@ def predict_shards(
 ) -> list[Prediction]:
     """Both votes over the evaluation clips of each sequence.
 
+    A model that finds its calm reference itself (`reference` is `auto`) has one clip a sequence, the last frame against
+    the calm one; sequences of two frames are such pairs already.
+
     Args:
         model: A trained model.
         shards: Faces cut to the model's size.
@@ -300,6 +303,8 @@ def _of_clips(model: TrainedModel, shards: Shards, row: int) -> np.ndarray:
         examples = evaluation_examples(shards, rules, row)
         return model.network.of_batch({name: examples[name] for name in rules})
     frames = shards.frames(row)
+    if model.reference == "auto" and len(frames) > model.rule.frames:
+        return model.predict(frames, find_faces=False).clip_probabilities
     places = clips_lib.evaluation_clips(model.rule, len(frames), shards.ids[row])
     used, inverse = np.unique(places, return_inverse=True)
     items = model.network.encode([frames[place] for place in used])

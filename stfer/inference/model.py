@@ -4,8 +4,9 @@
     model = load_model("models/late_fusion")
     model.predict(frames).probabilities
 
-`frames` is a uint8 array [frames, height, width, 3]; the face is found, followed and cut as it was for
-training, the clips are those of the paper's section VI-B, and both votes come back with class names.
+`load_model()` is the model that ships. `frames` is a uint8 array [frames, height, width, 3]; the face is found,
+followed and cut as it was for training, the clips are those of the paper's section VI-B, and both votes come back
+with class names.
 """
 
 import functools
@@ -28,9 +29,10 @@ from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
 from stfer.inference.features import Network, network
-from stfer.inference.reference import CalmHistory, calmness, neutral_class
+from stfer.inference.reference import CalmTrack, neutral_class
 from stfer.inference.windows import History, window
 from stfer.models.registry import FRAMES
+from stfer.pretrained import shipped_model
 
 
 @dataclass(frozen=True)
@@ -220,13 +222,10 @@ class TrainedModel:
             raise ValueError(f"no face was found in any of the {len(frames)} frames")
         self._check_crops(crops.values())
         items = self.network.encode(list(crops.values()))
-        calm = calmness(self.network, items, neutral_class(self.classes))
-        history = CalmHistory(window(self.rule, reference="auto"))
-        clip: list[tuple[int, np.ndarray]] = []
-        for number, item, score in zip(crops, items, calm, strict=True):
-            _, clip = history.add(number, item, float(score))
-        places = np.array([[number for number, _ in clip]])
-        return self._voted(places, self.network.classify([[item for _, item in clip]]), faces)
+        track = CalmTrack(self.network, neutral_class(self.classes))
+        answer = track.classify(list(zip(crops, items, strict=True)))[-1]
+        assert answer.probabilities is not None
+        return self._voted(np.array([answer.frames]), answer.probabilities[None], faces)
 
     def _voted(
         self, places: np.ndarray, probabilities: np.ndarray, faces: tuple[Face | None, ...]
@@ -294,13 +293,13 @@ class TrainedModel:
         return folders.save_folder(folder, self.card, self.variables, files)
 
 
-def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
-    """Read a model folder.
+def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
+    """Read a model folder; without one, that of the model that ships (`stfer.pretrained`).
 
     Raises:
         FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
     """
-    return TrainedModel(*folders.read_folder(Path(folder)))
+    return TrainedModel(*folders.read_folder(Path(folder or shipped_model())))
 
 
 def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -1,30 +1,28 @@
-"""The neutral reference of a pair network on a video: the frames that a track itself shows as calm.
+"""The neutral reference of a pair network on a video: frames that a track itself shows as calm.
 
-A frame's calmness is what the network gives the class `neutral` where the frame is compared with itself. The reference
-is a running choice, so a wrong first frame is left as soon as a calmer one comes: of the calmest frames so far, whose
-calmness fades slowly, that which is most like the others, so that a single blink is not what all is compared with.
+Two frames of a face are compared both ways. Seen from a smile a calm face is neutral, and seen from the calm face the
+smile is none: where the frame of now is called neutral and the reference, seen from it, is not, the reference was the
+expressive one and the frame of now takes its place. So a wrong first frame is left as soon as a calm one comes. Frames
+that are neutral both ways join the reference's candidates, the last few seconds of calm; the one that is most like
+the others stands for them, so that nothing is compared with a single blink.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from stfer.data.labels import NEUTRAL
 from stfer.inference.features import Network
-from stfer.inference.windows import CLASSIFIED, GAP, SKIPPED, WAITING, Window
+from stfer.inference.windows import CLASSIFIED, GAP, SKIPPED, WAITING
 
-KEPT = 7  # frames that the reference is chosen from
-CLOSE = 0.1  # below the calmest one's: what still counts as calm beside it
-FADING = 0.998  # a frame: after some ten seconds light and pose are no longer what they were
-APART = 3  # frames from one candidate to the next, so that they are not all of one blink
-CALMER = 0.05  # than a candidate that near: what takes its place
-
-
-def calmness(network: Network, items: Sequence[np.ndarray], neutral: int) -> np.ndarray:
-    """Probability of class number `neutral` of each item of `network.encode` beside itself: float32 [items]."""
-    if not items:
-        return np.empty(0, np.float32)
-    return network.classify([[item, item] for item in items])[:, neutral]
+KEPT = 5  # candidates that the reference is chosen from
+APART = 15  # frames from one candidate to the next: together some seconds, longer than an expression's onset
+CALM = 0.8  # probability of neutral, both ways, with which a frame joins the candidates
+CALMER = (
+    0.5  # by which neutral must be likelier of the frame than of the reference, to take its place
+)
+Item = np.ndarray
 
 
 def neutral_class(classes: Sequence[str]) -> int:
@@ -41,48 +39,102 @@ def neutral_class(classes: Sequence[str]) -> int:
     return list(classes).index(NEUTRAL)
 
 
-class CalmHistory:
-    """As `stfer.inference.windows.History`, with a reference that the track shows as calm."""
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one frame of a track.
 
-    def __init__(self, window: Window):
-        self._window = window
+    Attributes:
+        status: One of those of `stfer.inference.windows`.
+        frames: The reference's number and the frame's; empty where it is not classified.
+        probabilities: float32 [classes], or None.
+    """
+
+    status: str
+    frames: tuple[int, ...] = ()
+    probabilities: np.ndarray | None = None
+
+
+class CalmTrack:
+    """One face over time, each frame classified against a calm one of its own.
+
+    What is said of a frame depends on the frames before it only, however they are cut into calls.
+
+    Args:
+        network: Of two frames, the reference first.
+        neutral: The number of the class `neutral`.
+        stride: Every stride-th frame is answered; all are looked at.
+    """
+
+    def __init__(self, network: Network, neutral: int, stride: int = 1):
+        self._network = network
+        self._neutral = neutral
+        self._stride = stride
         self._count = -1
-        self._candidates: list[tuple[float, int, np.ndarray]] = []  # calmness, frame, item
+        self._candidates: list[tuple[int, Item]] = []
+        self._chosen: tuple[int, Item] | None = None
 
     @property
-    def reference(self) -> tuple[int, np.ndarray] | None:
-        """The frame's number and item; None before the first."""
-        if not self._candidates:
-            return None
-        best = max(calm for calm, _, _ in self._candidates)
-        calm = [place for place in self._candidates if place[0] >= best - CLOSE]
-        stacked = np.stack([item.ravel().astype(np.float32) for _, _, item in calm])
-        apart = [np.abs(stacked - row).mean(1).sum() for row in stacked]
-        _, number, item = calm[int(np.argmin(apart))]
-        return number, item
+    def reference(self) -> int | None:
+        """The reference's frame number; None before the first face."""
+        return None if self._chosen is None else self._chosen[0]
 
-    def add(
-        self, frame: int, item: np.ndarray | None, calm: float = 0.0
-    ) -> tuple[str, list[tuple[int, np.ndarray]]]:
-        """Take the item of the next frame (None: no face in it) and its calmness; returns as `History.add`."""
-        self._candidates = [(c * FADING, number, kept) for c, number, kept in self._candidates]
-        if item is None:
-            return (GAP if self._candidates else WAITING), []
-        self._consider(frame, item, calm)
-        self._count += 1
-        if self._count % self._window.stride:
-            return SKIPPED, []
-        reference = self.reference
-        assert reference is not None
-        return CLASSIFIED, [reference, (frame, item)]
+    def classify(self, frames: Iterable[tuple[int, Item | None]]) -> list[Answer]:
+        """Answer the next frames.
 
-    def _consider(self, frame: int, item: np.ndarray, calm: float) -> None:
-        """Keep the frame among the candidates if it is calmer than one of them; neighbours count as one."""
-        near = [place for place in self._candidates if frame - place[1] < APART]
-        rivals = near or (self._candidates if len(self._candidates) >= KEPT else [])
-        if rivals:
-            worst = min(rivals, key=lambda place: place[0])
-            if calm <= worst[0] + (CALMER if near else 0.0):
-                return
-            self._candidates = [place for place in self._candidates if place is not worst]
-        self._candidates.append((calm, frame, item))
+        Args:
+            frames: `(number, item)` of each, ascending; an item is one of `network.encode`, None where no face is.
+        """
+        waiting = list(frames)
+        answers: list[Answer] = []
+        while len(answers) < len(waiting):
+            answers += self._until_change(waiting[len(answers) :])
+        return answers
+
+    def _until_change(self, frames: list[tuple[int, Item | None]]) -> list[Answer]:
+        """Answer frames up to the one that changes the reference; all were compared with it in two batches."""
+        faces = [(number, item) for number, item in frames if item is not None]
+        if self._chosen is None and faces:
+            self._start(faces[0])
+        seen = iter(self._compared([item for _, item in faces]))
+        answers = []
+        for number, item in frames:
+            if item is None:
+                started = self._chosen is not None and number > self._chosen[0]
+                answers.append(Answer(GAP if started else WAITING))
+                continue
+            there, back = next(seen)
+            assert self._chosen is not None
+            before = self._chosen[0]
+            self._count += 1
+            if self._count % self._stride:
+                answers.append(Answer(SKIPPED))
+            else:
+                answers.append(Answer(CLASSIFIED, (before, number), there))
+            self._consider(number, item, float(there[self._neutral]), float(back[self._neutral]))
+            if self._chosen[0] != before:
+                break
+        return answers
+
+    def _compared(self, items: list[Item]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each item: what it shows seen from the reference, and what the reference shows seen from it."""
+        if not items:
+            return []
+        assert self._chosen is not None
+        reference = self._chosen[1]
+        there = self._network.classify([[reference, item] for item in items])
+        back = self._network.classify([[item, reference] for item in items])
+        return list(zip(there, back, strict=True))
+
+    def _start(self, frame: tuple[int, Item]) -> None:
+        self._candidates = [frame]
+        self._chosen = frame
+
+    def _consider(self, number: int, item: Item, neutral: float, reference_neutral: float) -> None:
+        """Choose the reference anew, after a frame was compared with the one of before."""
+        if neutral - reference_neutral > CALMER:
+            self._start((number, item))
+        elif min(neutral, reference_neutral) > CALM and number - self._candidates[-1][0] >= APART:
+            self._candidates = [*self._candidates, (number, item)][-KEPT:]
+            stacked = np.stack([kept.ravel().astype(np.float32) for _, kept in self._candidates])
+            apart = [np.abs(stacked - row).mean(1).sum() for row in stacked]
+            self._chosen = self._candidates[int(np.argmin(apart))]

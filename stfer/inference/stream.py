@@ -15,7 +15,7 @@ import numpy as np
 from stfer.data.faces import Face, FaceFollower, crop_face
 from stfer.evaluation.voting import Tally
 from stfer.inference.model import TrainedModel
-from stfer.inference.reference import CalmHistory, calmness, neutral_class
+from stfer.inference.reference import Answer, CalmTrack, neutral_class
 from stfer.inference.sources import Frame
 from stfer.inference.windows import CLASSIFIED, GAP, History, Window
 
@@ -124,7 +124,7 @@ def predict_stream(
     """
     model.check_frames_alone()
     follower = follower or FaceFollower(model.crop)
-    histories: dict[int, History | CalmHistory] = {}
+    histories: dict[int, History | CalmTrack] = {}
     with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
         stream = iter(frames)
         upcoming = pool.submit(_see, model, follower, stream, chunk)
@@ -156,56 +156,74 @@ def _see(
 
 def _classify(
     model: TrainedModel,
-    histories: dict[int, History | CalmHistory],
+    histories: dict[int, History | CalmTrack],
     window: Window,
     seen: list[_Seen],
 ) -> list[FrameResult]:
-    items = model.network.encode([c for s in seen for c in s.crops if c is not None])
-    calm = calmness(model.network, items, neutral_class(model.classes)) if window.auto else ()
-    encoded = iter(zip(items, calm, strict=True) if window.auto else ((i, 0.0) for i in items))
-    kind = CalmHistory if window.auto else History
-    alive = {track for track, _ in seen[-1].faces}
-    drafts: list[tuple[_Seen, list[FaceResult]]] = []
-    clips = []
+    items = iter(model.network.encode([c for s in seen for c in s.crops if c is not None]))
+    tracks: dict[int, list[tuple[Frame, np.ndarray | None]]] = {track: [] for track in histories}
     for each in seen:
-        found = []
-        shown = {track for track, _ in each.faces}
-        # An unreadable frame is a gap in every track; nothing was sought in it.
-        absent = [] if each.frame.pixels is not None else [t for t in histories if t not in shown]
-        for track in absent:
-            _add(histories[track], each.frame, None, 0.0)
-        for (track, face), crop in zip(each.faces, each.crops, strict=True):
-            item, calm_item = (None, 0.0) if crop is None else next(encoded)
-            history = histories.setdefault(track, kind(window))
-            status, places = _add(history, each.frame, item, calm_item)
-            if face is None:
-                status = NO_FACE
-            elif places:
-                clips.append([item for _, item in places])
-            numbers = tuple(number for number, _ in places) if face is not None else ()
-            found.append(FaceResult(track, face, status, numbers))
-        drafts.append((each, found))
+        for (track, _), crop in zip(each.faces, each.crops, strict=True):
+            item = None if crop is None else next(items)
+            tracks.setdefault(track, []).append((each.frame, item))
+        if each.frame.pixels is None:  # A gap in every track; nothing was sought in it.
+            shown = {track for track, _ in each.faces}
+            for track in tracks.keys() - shown:
+                tracks[track].append((each.frame, None))
+    for track in tracks.keys() - histories.keys():
+        histories[track] = (
+            CalmTrack(model.network, neutral_class(model.classes), window.stride)
+            if window.auto
+            else History(window)
+        )
+    answers = {
+        (track, frame.number): answer
+        for track, found in _answers(model, histories, tracks).items()
+        for (frame, _), answer in zip(tracks[track], found, strict=True)
+    }
     if seen[-1].frame.pixels is not None:
+        alive = {track for track, _ in seen[-1].faces}
         for track in [track for track in histories if track not in alive]:
             del histories[track]
-    probabilities = iter(model.network.classify(clips) if clips else ())
     results = []
-    for each, found in drafts:
+    for each in seen:
         faces = tuple(
-            FaceResult(f.track, f.face, f.status, f.clip_frames, next(probabilities))
-            if f.clip_frames
-            else f
-            for f in found
+            _face_result(track, face, answers[track, each.frame.number])
+            for track, face in each.faces
         )
         results.append(FrameResult(each.frame, faces, _status(each.frame, faces)))
     return results
 
 
-def _add(history: History | CalmHistory, frame: Frame, item: np.ndarray | None, calm: float):
-    """Give a frame's item to a track's history, with what its kind asks for."""
-    if isinstance(history, CalmHistory):
-        return history.add(frame.number, item, calm)
-    return history.add(frame.number, item, frame.seconds)
+def _answers(
+    model: TrainedModel,
+    histories: dict[int, History | CalmTrack],
+    tracks: dict[int, list[tuple[Frame, np.ndarray | None]]],
+) -> dict[int, list[Answer]]:
+    """What is said of each frame of each track; the clips of all tracks in one batch where that can be."""
+    answers: dict[int, list[Answer]] = {}
+    drafts, clips = [], []
+    for track, frames in tracks.items():
+        history = histories[track]
+        if isinstance(history, CalmTrack):
+            answers[track] = history.classify([(frame.number, item) for frame, item in frames])
+            continue
+        for frame, item in frames:
+            status, places = history.add(frame.number, item, frame.seconds)
+            drafts.append((track, status, tuple(number for number, _ in places)))
+            if places:
+                clips.append([kept for _, kept in places])
+    probabilities = iter(model.network.classify(clips) if clips else ())
+    for track, status, numbers in drafts:
+        found = Answer(status, numbers, next(probabilities)) if numbers else Answer(status)
+        answers.setdefault(track, []).append(found)
+    return answers
+
+
+def _face_result(track: int, face: Face | None, answer: Answer) -> FaceResult:
+    if face is None:
+        return FaceResult(track, face, NO_FACE)
+    return FaceResult(track, face, answer.status, answer.frames, answer.probabilities)
 
 
 def _status(frame: Frame, faces: tuple[FaceResult, ...]) -> str:

@@ -21,7 +21,6 @@ from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
 from stfer.evaluation.records import Prediction, prediction_table, vote_metrics
 from stfer.inference.model import TrainedModel
-from stfer.models.registry import FRAMES
 from stfer.storage.files import check_new, staged_folder, write_atomically, write_json
 
 
@@ -298,10 +297,9 @@ def predict_shards(
 
 def _of_clips(model: TrainedModel, shards: Shards, row: int) -> np.ndarray:
     """Class probabilities of a sequence's evaluation clips, float32 [clips, classes]."""
-    if list(model.inputs) != [FRAMES]:
-        rules = {name: entry.rule for name, entry in model.inputs.items()}
-        examples = evaluation_examples(shards, rules, row)
-        return model.network.of_batch({name: examples[name] for name in rules})
+    if not model.sees_frames_alone:
+        examples = evaluation_examples(shards, model.rules, row)
+        return model.network.of_batch({name: examples[name] for name in model.inputs})
     frames = shards.frames(row)
     if model.reference == "auto" and len(frames) > model.rule.frames:
         return model.predict(frames, find_faces=False).clip_probabilities

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from stfer.data.clips import ClipRule
 from stfer.models.apply import apply, scale_frames, scaled
 from stfer.models.registry import FRAMES
 from stfer.training.config import PRECISIONS
@@ -61,11 +62,11 @@ class Network:
         """Class probabilities of uint8 clips [n, time, height, width, channel]: float32 [n, classes]."""
         return self.of_batch({FRAMES: clips})
 
-    def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def encode(self, frames: Sequence[Any]) -> list[Any]:
         """What is kept of each uint8 frame [height, width, channel] until its clips are complete."""
         return list(frames)
 
-    def classify(self, clips: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    def classify(self, clips: Sequence[Sequence[Any]]) -> np.ndarray:
         """Class probabilities of clips of what `encode` returned: float32 [n, classes]."""
         return self.probabilities(np.stack([np.stack(clip) for clip in clips]))
 
@@ -97,10 +98,9 @@ class TowerNetwork(Network):
         module: nn.Module,
         variables: Mapping[str, Any],
         precision: str = "float32",
-        inputs: Sequence[str] = (FRAMES,),
         task: Task | None = None,
     ):
-        super().__init__(module, variables, precision, inputs, task)
+        super().__init__(module, variables, precision, task=task)
 
         def features(variables, frames):
             return module.apply(variables, scale_frames(frames)[:, None], method="encode")[0][:, 0]
@@ -111,23 +111,71 @@ class TowerNetwork(Network):
         self._features = jax.jit(features)
         self._behind = jax.jit(probabilities)
 
-    def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def encode(self, frames: Sequence[Any]) -> list[Any]:
         return list(self._batched(self._features, np.stack(frames))) if len(frames) else []
 
-    def classify(self, clips: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    def classify(self, clips: Sequence[Sequence[Any]]) -> np.ndarray:
         return self._batched(self._behind, np.stack([np.stack(clip) for clip in clips]))
+
+
+class JointNetwork(Network):
+    """A module of several inputs, or of landmarks: each frame's item is a dict of what the inputs hold of it.
+
+    Args:
+        module, variables, precision, task: As of `Network`.
+        rules: From each input's name, in order, to which frames of a sequence it sees. A clip for `classify` holds the
+            frames of `joint_rule(rules)`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        variables: Mapping[str, Any],
+        precision: str,
+        rules: Mapping[str, ClipRule],
+        task: Task | None = None,
+    ):
+        super().__init__(module, variables, precision, tuple(rules), task)
+        order = {offset: place for place, offset in enumerate(joint_rule(rules).offsets)}
+        self._places = {
+            name: [order[offset] for offset in rule.offsets] for name, rule in rules.items()
+        }
+
+    def classify(self, clips: Sequence[Sequence[Any]]) -> np.ndarray:
+        return self.of_batch(
+            {
+                name: np.stack(
+                    [np.stack([clip[place][name] for place in places]) for clip in clips]
+                )
+                for name, places in self._places.items()
+            }
+        )
+
+
+def joint_rule(rules: Mapping[str, ClipRule]) -> ClipRule:
+    """The frames that any of the inputs sees; it slides where all inputs slide alike."""
+    alike = set(rules.values())
+    if len(alike) == 1:
+        return alike.pop()
+    return ClipRule(tuple(sorted({offset for rule in alike for offset in rule.offsets})))
 
 
 def network(
     module: nn.Module,
     variables: Mapping[str, Any],
     precision: str = "float32",
-    inputs: Sequence[str] = (FRAMES,),
+    rules: Mapping[str, ClipRule] | None = None,
     task: Task | None = None,
 ) -> Network:
-    """The cheapest way to run a module over sliding clips; see `Network`."""
-    towers = tuple(inputs) == (FRAMES,) and has_towers(type(module))
-    return (TowerNetwork if towers else Network)(module, variables, precision, inputs, task)
+    """The cheapest way to run a module over sliding clips; see `Network` and `JointNetwork`.
+
+    Args:
+        rules: From each input's name, in order, to its clip rule; None for frames alone.
+    """
+    if rules is not None and tuple(rules) != (FRAMES,):
+        return JointNetwork(module, variables, precision, rules, task)
+    towers = has_towers(type(module))
+    return (TowerNetwork if towers else Network)(module, variables, precision, task=task)
 
 
 def has_towers(module: type[nn.Module]) -> bool:

@@ -26,9 +26,12 @@ from flax import linen as nn
 from stfer.data import clips as clips_lib
 from stfer.data.clips import ClipRule
 from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face
+from stfer.data.faces.landmarks import find_landmarks
+from stfer.data.faces.points import to_crop
+from stfer.data.landmark_track import STREAM as LANDMARKS
 from stfer.evaluation import voting
 from stfer.inference import folder as folders
-from stfer.inference.features import Network, network
+from stfer.inference.features import Network, joint_rule, network
 from stfer.inference.reference import CalmTrack, neutral_class
 from stfer.inference.windows import History, window
 from stfer.models.registry import FRAMES
@@ -100,9 +103,14 @@ class TrainedModel:
         return folders.inputs(self.card)
 
     @property
+    def rules(self) -> dict[str, ClipRule]:
+        """Which frames each of the inputs sees."""
+        return {name: entry.rule for name, entry in self.inputs.items()}
+
+    @property
     def rule(self) -> ClipRule:
-        """Which frames a clip takes."""
-        return next(iter(self.inputs.values())).rule
+        """Which frames a clip takes: those that any of the inputs sees."""
+        return joint_rule(self.rules)
 
     @property
     def frame_rate(self) -> float | None:
@@ -123,14 +131,45 @@ class TrainedModel:
             found.update(np.ascontiguousarray(leaf).tobytes())
         return found.hexdigest()
 
-    def check_frames_alone(self) -> None:
-        """Raise ValueError where frames are not all that the model takes."""
-        others = [name for name in self.inputs if name != FRAMES]
-        if others or FRAMES not in self.inputs:
+    @property
+    def sees_frames_alone(self) -> bool:
+        """Whether frames are all that the model takes."""
+        return list(self.inputs) == [FRAMES]
+
+    def check_seen_in_pictures(self) -> None:
+        """Raise ValueError unless frames, and landmarks found in them, are all that the model takes."""
+        if not set(self.inputs) <= {FRAMES, LANDMARKS}:
             raise ValueError(
-                f"{self.architecture} takes {' and '.join(self.inputs)}, of which pictures alone hold the frames: "
-                "test it on a set that has them (experiments.evaluate)"
+                f"{self.architecture} takes {' and '.join(self.inputs)}, of which pictures give {FRAMES} and "
+                f"{LANDMARKS} only: test it on a set that has them (experiments.evaluate)"
             )
+
+    def look(self, frame: np.ndarray, face: Face) -> Any:
+        """What the model takes of one face in a frame; None where it has no landmarks and they are needed.
+
+        Args:
+            frame: uint8 [height, width, 3] RGB or [height, width] grey.
+            face: Where it is.
+
+        Returns:
+            The crop, uint8 [size, size, 3]; or of a model that takes landmarks a dict with them as float32 [49, 2] in
+            crop coordinates.
+        """
+        crop = crop_face(frame, face, self.crop)
+        if self.sees_frames_alone:
+            return crop
+        points = find_landmarks(frame, face)
+        if points is None:
+            return None
+        return {FRAMES: crop, LANDMARKS: to_crop(points, face, self.crop)}
+
+    def look_at_crop(self, crop: np.ndarray) -> Any:
+        """As `look`, of a frame that is a face already, cut as `crop` says."""
+        self._check_crops([crop])
+        if self.sees_frames_alone:
+            return crop
+        points = find_landmarks(crop)
+        return None if points is None else {FRAMES: crop, LANDMARKS: points / self.crop.size}
 
     @functools.cached_property
     def crop(self) -> CropSettings:
@@ -142,7 +181,7 @@ class TrainedModel:
         """The compiled network."""
         task = folders.build_task(self.card)
         precision = self.card["precision"]
-        return network(self.module, self.variables, precision, tuple(self.inputs), task)
+        return network(self.module, self.variables, precision, self.rules, task)
 
     def predict_clips(self, clips: np.ndarray) -> np.ndarray:
         """Class probabilities of clips of faces, in the order of `classes`.
@@ -156,7 +195,10 @@ class TrainedModel:
         Raises:
             ValueError: Another shape or type.
         """
-        self.check_frames_alone()
+        if not self.sees_frames_alone:
+            raise ValueError(
+                f"{self.architecture} takes {' and '.join(self.inputs)}: give whole frames to `predict`"
+            )
         clips = np.asarray(clips)
         wanted = (self.rule.frames, self.crop.size, self.crop.size, 3)
         if clips.dtype != np.uint8 or clips.shape[1:] != wanted or not len(clips):
@@ -187,43 +229,45 @@ class TrainedModel:
         Raises:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
-        self.check_frames_alone()
+        self.check_seen_in_pictures()
         frames = _checked(frames)
         if self.reference == "auto":
             return self._predict_calm(frames, find_faces)
         name = f"the input to {self.architecture}"
         places = self._places(len(frames), seconds, name)
-        faces: tuple[Face | None, ...] = ()
-        crops: Mapping[int, np.ndarray] = dict(enumerate(frames))
+        looks, faces = self._looks(frames, places, find_faces)
+        kept = np.array([all(place in looks for place in clip) for clip in places])
+        if not kept.any():
+            lacking = next(place for place in places[-1] if place not in looks)
+            what = "no landmarks were" if faces and faces[lacking] else "no face was"
+            raise ValueError(
+                f"{what} found in frame {lacking} (counted from 0) of {len(frames)}, "
+                f"which {self.architecture} needs"
+            )
+        places = places[kept]
+        return self._voted(places, self._classify(places, looks), faces)
+
+    def _looks(
+        self, frames: Sequence[np.ndarray], places: np.ndarray, find_faces: bool
+    ) -> tuple[dict[int, Any], tuple[Face | None, ...]]:
+        """What the model takes of each frame that clips [clips, time] need, and the faces (none where not sought)."""
         if find_faces:
             faces = self._follow(frames, places)
-            seen = np.array([face is not None for face in faces])
-            kept = seen[places].all(axis=1)
-            if not kept.any():
-                lacking = next(place for place in places[-1] if not seen[place])
-                raise ValueError(
-                    f"no face was found in frame {lacking} (counted from 0) of {len(frames)}, "
-                    f"which {self.architecture} needs"
-                )
-            places = places[kept]
-            crops = {n: crop_face(frames[n], faces[n], self.crop) for n in np.unique(places)}
-        return self._voted(places, self._classify(places, crops), faces)
+            found = {n: face for n in np.unique(places) if (face := faces[n]) is not None}
+            looks = {int(n): self.look(frames[n], face) for n, face in found.items()}
+        else:
+            faces = ()
+            looks = {int(n): self.look_at_crop(frames[n]) for n in np.unique(places)}
+        return {n: look for n, look in looks.items() if look is not None}, faces
 
     def _predict_calm(self, frames: Sequence[np.ndarray], find_faces: bool) -> SequencePrediction:
         """The last frame with a face, against one that the sequence shows as calm (`stfer.inference.reference`)."""
-        faces: tuple[Face | None, ...] = ()
-        crops: dict[int, np.ndarray] = dict(enumerate(frames))
-        if find_faces:
-            faces = self._follow(frames, np.arange(len(frames))[:, None])
-            crops = {
-                n: crop_face(frames[n], face, self.crop) for n, face in enumerate(faces) if face
-            }
-        if not crops:
+        looks, faces = self._looks(frames, np.arange(len(frames))[:, None], find_faces)
+        if not looks:
             raise ValueError(f"no face was found in any of the {len(frames)} frames")
-        self._check_crops(crops.values())
-        items = self.network.encode(list(crops.values()))
+        items = self.network.encode(list(looks.values()))
         track = CalmTrack(self.network, neutral_class(self.classes))
-        answer = track.classify(list(zip(crops, items, strict=True)))[-1]
+        answer = track.classify(list(zip(looks, items, strict=True)))[-1]
         assert answer.probabilities is not None
         return self._voted(np.array([answer.frames]), answer.probabilities[None], faces)
 
@@ -282,10 +326,9 @@ class TrainedModel:
                     f"faces for {self.architecture} are {size}x{size} RGB, not {crop.shape}"
                 )
 
-    def _classify(self, places: np.ndarray, crops: Mapping[int, np.ndarray]) -> np.ndarray:
+    def _classify(self, places: np.ndarray, looks: Mapping[int, Any]) -> np.ndarray:
         used = np.unique(places)
-        self._check_crops(crops[place] for place in used)
-        items = dict(zip(used, self.network.encode([crops[place] for place in used]), strict=True))
+        items = dict(zip(used, self.network.encode([looks[n] for n in used]), strict=True))
         return self.network.classify([[items[place] for place in clip] for clip in places])
 
     def save(self, folder: str | Path, files: Mapping[str, str] | None = None) -> Path:

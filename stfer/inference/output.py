@@ -53,7 +53,7 @@ class Prediction:
 
     def check(self) -> None:
         """Raise ValueError where the model takes more than frames, or the source has too few of them for a clip."""
-        self.model.check_frames_alone()
+        self.model.check_seen_in_pictures()
         length = self.source.length
         if self.source.kind == "images" and length is not None and length < self.window.shortest:
             raise ValueError(self.too_short(length))

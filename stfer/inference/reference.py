@@ -9,12 +9,14 @@ the others stands for them, so that nothing is compared with a single blink.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stfer.data.labels import NEUTRAL
 from stfer.inference.features import Network
 from stfer.inference.windows import CLASSIFIED, GAP, SKIPPED, WAITING
+from stfer.models.registry import FRAMES
 
 KEPT = 5  # candidates that the reference is chosen from
 APART = 15  # frames from one candidate to the next: together some seconds, longer than an expression's onset
@@ -22,7 +24,7 @@ CALM = 0.8  # probability of neutral, both ways, with which a frame joins the ca
 CALMER = (
     0.5  # by which neutral must be likelier of the frame than of the reference, to take its place
 )
-Item = np.ndarray
+Item = Any  # what `Network.encode` keeps of a frame
 
 
 def neutral_class(classes: Sequence[str]) -> int:
@@ -135,6 +137,12 @@ class CalmTrack:
             self._start((number, item))
         elif min(neutral, reference_neutral) > CALM and number - self._candidates[-1][0] >= APART:
             self._candidates = [*self._candidates, (number, item)][-KEPT:]
-            stacked = np.stack([kept.ravel().astype(np.float32) for _, kept in self._candidates])
+            stacked = np.stack([_flat(kept) for _, kept in self._candidates])
             apart = [np.abs(stacked - row).mean(1).sum() for row in stacked]
             self._chosen = self._candidates[int(np.argmin(apart))]
+
+
+def _flat(item: Item) -> np.ndarray:
+    """Numbers to tell how alike two items are: float32 [numbers]."""
+    picture = item[FRAMES] if isinstance(item, dict) else item
+    return picture.ravel().astype(np.float32)

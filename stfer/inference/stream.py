@@ -9,10 +9,11 @@ import concurrent.futures
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from stfer.data.faces import Face, FaceFollower, crop_face
+from stfer.data.faces import Face, FaceFollower
 from stfer.evaluation.voting import Tally
 from stfer.inference.model import TrainedModel
 from stfer.inference.reference import Answer, CalmTrack, neutral_class
@@ -99,11 +100,11 @@ class Summaries:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A frame with its faces cut out."""
+    """A frame with its faces, and what the model takes of each."""
 
     frame: Frame
     faces: tuple[tuple[int, Face | None], ...]
-    crops: tuple[np.ndarray | None, ...]
+    looks: tuple[Any, ...]  # what `TrainedModel.look` returns of each
 
 
 def predict_stream(
@@ -122,7 +123,7 @@ def predict_stream(
         chunk: Frames worked on at once: more are faster, fewer answer sooner.
         follower: Who follows the faces; by default with the model's crop settings.
     """
-    model.check_frames_alone()
+    model.check_seen_in_pictures()
     follower = follower or FaceFollower(model.crop)
     histories: dict[int, History | CalmTrack] = {}
     with concurrent.futures.ThreadPoolExecutor(1, "faces") as pool:
@@ -144,13 +145,11 @@ def _see(
     for frame in itertools.islice(stream, chunk):
         followed = [] if frame.pixels is None else follower(frame.pixels)
         faces = tuple((track, found.face if found else None) for track, found in followed)
-        crops = tuple(
-            None
-            if face is None or frame.pixels is None
-            else crop_face(frame.pixels, face, model.crop)
+        looks = tuple(
+            None if face is None or frame.pixels is None else model.look(frame.pixels, face)
             for _, face in faces
         )
-        seen.append(_Seen(frame, faces, crops))
+        seen.append(_Seen(frame, faces, looks))
     return seen
 
 
@@ -160,11 +159,12 @@ def _classify(
     window: Window,
     seen: list[_Seen],
 ) -> list[FrameResult]:
-    items = iter(model.network.encode([c for s in seen for c in s.crops if c is not None]))
-    tracks: dict[int, list[tuple[Frame, np.ndarray | None]]] = {track: [] for track in histories}
+    looks = [look for each in seen for look in each.looks if look is not None]
+    items = iter(model.network.encode(looks))
+    tracks: dict[int, list[tuple[Frame, Any]]] = {track: [] for track in histories}
     for each in seen:
-        for (track, _), crop in zip(each.faces, each.crops, strict=True):
-            item = None if crop is None else next(items)
+        for (track, _), look in zip(each.faces, each.looks, strict=True):
+            item = None if look is None else next(items)
             tracks.setdefault(track, []).append((each.frame, item))
         if each.frame.pixels is None:  # A gap in every track; nothing was sought in it.
             shown = {track for track, _ in each.faces}
@@ -198,7 +198,7 @@ def _classify(
 def _answers(
     model: TrainedModel,
     histories: dict[int, History | CalmTrack],
-    tracks: dict[int, list[tuple[Frame, np.ndarray | None]]],
+    tracks: dict[int, list[tuple[Frame, Any]]],
 ) -> dict[int, list[Answer]]:
     """What is said of each frame of each track; the clips of all tracks in one batch where that can be."""
     answers: dict[int, list[Answer]] = {}

@@ -122,7 +122,9 @@ def test_it_is_exported_with_both_inputs(model, tmp_path):
 
 def test_what_has_no_points_is_refused(model, tmp_path):
     frames = np.zeros((15, 20, 20, 3), np.uint8)
-    sentence = "two_inputs takes points and frames, of which pictures alone hold the frames"
+    sentence = (
+        "two_inputs takes points and frames, of which pictures give frames and landmarks only"
+    )
     with pytest.raises(ValueError, match=sentence):
         model.predict(frames)
     with pytest.raises(ValueError, match=sentence):

@@ -1,10 +1,12 @@
-"""Raw frames or videos to shards: python -m experiments.preprocess --dataset=ck_plus --root=... --out=...
+"""Turns raw frames or videos into shards.
 
-Data sets: ck_plus (the unpacked zips of CK+), oulu_casia (Oulu-CASIA NIR&VIS), manifest (--root is a CSV
-file with path,subject,emotion[,start,end][,sequence]), and those that a module of --modules registers.
---check looks at the folders alone and compares their counts with the complete set's. The shard folder also
-gets dropped.csv (every sequence left out, with its reason), faces.csv (every box), class_distribution.png
-and, with --preview, sheets of crops. Killed, the same command goes on where it was.
+    python -m experiments.preprocess --dataset=ck_plus --root=CK --check
+    python -m experiments.preprocess --dataset=ck_plus --root=CK --out=shards/ck_plus
+
+Data sets: ck_plus (the unpacked zips of CK+), oulu_casia (Oulu-CASIA NIR&VIS), manifest (--root is a CSV file with
+path,subject,emotion[,start,end][,sequence]), and those that a module of --modules registers. The shard folder also
+gets dropped.csv, faces.csv, class_distribution.png and, with --preview, sheets of crops. Killed, the same command goes
+on where it was.
 """
 
 import os
@@ -118,4 +120,4 @@ def _crop_settings():
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("dataset", "root", "out", "check", "preview"))

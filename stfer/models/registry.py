@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from stfer.data.clips import ClipRule, last_frames
+from stfer.nearest import did_you_mean
 from stfer.registries import Registry
 
 FRAMES = "frames"
@@ -174,4 +175,5 @@ def check_fields(name: str, fields: Mapping[str, object]) -> None:
         if field not in known:
             raise ValueError(
                 f"the architecture {name!r} has no field {field!r}; it has {', '.join(known)}"
+                f"{did_you_mean(field, known)}"
             )

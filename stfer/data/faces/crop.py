@@ -9,6 +9,7 @@ import numpy as np
 
 from stfer.data.faces.box import Face
 from stfer.data.faces.detectors import DETECTORS
+from stfer.nearest import did_you_mean
 
 MISSING_FACES = ("drop", "interpolate")
 
@@ -33,7 +34,10 @@ class CropSettings:
 
     def __post_init__(self):
         if self.detector not in DETECTORS:
-            raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
+            raise ValueError(
+                f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}"
+                f"{did_you_mean(self.detector, DETECTORS)}"
+            )
         margin = DETECTORS[self.detector].margin if self.margin is None else self.margin
         object.__setattr__(self, "margin", margin)
         if not -0.4 <= margin <= 2:

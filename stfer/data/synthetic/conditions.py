@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from stfer.data.synthetic.identities import Identity
 from stfer.data.synthetic.lights import DARK, LAMP, load_lights
 from stfer.data.synthetic.recipes import VARIANTS
+from stfer.nearest import did_you_mean
 
 LARGEST_TURN = 30.0
 
@@ -39,7 +40,10 @@ class Conditions:
         lights = (LAMP, DARK, *load_lights()[0])
         ways = [way for recipes in VARIANTS.values() for way in recipes]
         if self.light not in (None, *lights):
-            raise ValueError(f"light={self.light!r}: must be one of {', '.join(lights)}")
+            raise ValueError(
+                f"light={self.light!r}: must be one of {', '.join(lights)}"
+                f"{did_you_mean(str(self.light), lights)}"
+            )
         if self.variant not in (None, *ways):
             raise ValueError(f"variant={self.variant!r}: must be one of {', '.join(ways)}")
         for name, least, most in (

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stfer.nearest import did_you_mean
+
 SIGMA = 1 / 12  # of the frame's side: the Gaussian that says what "local" is.
 FLOOR = 0.02  # Added to the deviation, of full scale 1: flat skin and sensor noise stay small.
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV's conversion to grey.
@@ -83,5 +85,8 @@ def normalized(frames: jax.Array, how: str) -> jax.Array:
       ValueError: There is no such normalisation.
     """
     if how not in NORMALIZATIONS:
-        raise ValueError(f"normalize is {how!r}; it must be one of {', '.join(NORMALIZATIONS)}")
+        raise ValueError(
+            f"normalize is {how!r}; it must be one of {', '.join(NORMALIZATIONS)}"
+            f"{did_you_mean(how, NORMALIZATIONS)}"
+        )
     return NORMALIZATIONS[how](frames)

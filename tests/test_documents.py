@@ -20,6 +20,7 @@ from stfer.__main__ import commands, usage
 from stfer.data.folds import PROTOCOLS
 from stfer.data.readers import READERS
 from stfer.models import ARCHITECTURES
+from stfer.training import related  # noqa: F401 (it registers presets)
 from stfer.training.augment import AUGMENTATIONS
 from stfer.training.config import PRESETS
 

@@ -112,9 +112,11 @@ class TowerNetwork(Network):
         self._behind = jax.jit(probabilities)
 
     def encode(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The tower's features of each frame."""
         return list(self._batched(self._features, np.stack(frames))) if len(frames) else []
 
     def classify(self, clips: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Class probabilities of clips of such features, float32 [clips, classes]."""
         return self._batched(self._behind, np.stack([np.stack(clip) for clip in clips]))
 
 

@@ -224,6 +224,7 @@ class FrameByFrame(Architecture):
     """
 
     def setup(self) -> None:
+        """Build the tower that all frames share."""
         self.tower = tower_of(self, shared=True)
 
     def normalized(self, frames: jax.Array) -> jax.Array:

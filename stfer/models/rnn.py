@@ -75,6 +75,7 @@ class RNN(FrameByFrame):
     recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
     def setup(self) -> None:
+        """Build the shared tower, the recurrent cell and the logits."""
         super().setup()
         self.gru = GRU(self.units, self.recurrent_activation, self.dtype)
         self.drop = nn.Dropout(self.dropout)

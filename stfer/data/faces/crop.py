@@ -57,6 +57,7 @@ class CropSettings:
         return 1 + 2 * (self.margin or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
+        """The settings as a dict of JSON's types."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -101,6 +102,8 @@ def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarr
 
     Args:
         frame: uint8 [height, width, 3] RGB, or [height, width] grey.
+        face: its box and roll, in the frame's pixels.
+        settings: margin and size of the crop.
 
     Returns:
         uint8 [size, size, 3] RGB; a grey frame gives three equal channels.

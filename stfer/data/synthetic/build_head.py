@@ -188,6 +188,7 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def main() -> int:
+    """Read the archive that the command line names and write the file; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -103,6 +103,7 @@ def build(package: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> int:
+    """Read the archive that the command line names and write the file; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

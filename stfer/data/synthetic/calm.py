@@ -33,6 +33,7 @@ def blinks(rng: np.random.Generator, times: np.ndarray, often: float) -> np.ndar
     """Closure of the lids, float [frames] in [0, 0.95].
 
     Args:
+      rng: the sequence's stream.
       times: float [frames], seconds.
       often: blinks a second, on average.
     """
@@ -90,6 +91,8 @@ def mouth(rng: np.random.Generator, times: np.ndarray, busy: float) -> np.ndarra
     """Weights of MOUTH_UNITS of a calm mouth that is still, speaks or swallows, float [frames, units].
 
     Args:
+      rng: the sequence's stream.
+      times: float [frames], seconds.
       busy: how often it is not still, in [0, 1]; drawn anew every STRETCH seconds.
     """
     weights = np.zeros((len(times), len(MOUTH_UNITS)))

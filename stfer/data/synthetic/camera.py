@@ -95,6 +95,8 @@ def draw_session(
     """Light and camera from the person's stream (the session) and the sequence's (small changes).
 
     Args:
+      rng: the person's stream.
+      rng_sequence: the sequence's stream.
       light: `lamp`, `dark` or the name of a panorama; drawn if None.
 
     Raises:
@@ -140,6 +142,7 @@ def develop(session: Session, image: np.ndarray, rng: np.random.Generator) -> np
     """What the camera records of a drawn image.
 
     Args:
+      session: light and camera.
       image: float32 [height, width, 3], linear light, at the drawing size.
       rng: the frame's stream, for sensor noise and flicker.
 

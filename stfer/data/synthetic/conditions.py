@@ -24,7 +24,8 @@ class Conditions:
       jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
 
     Example:
-      >>> Conditions(glasses=True, light="dark", turn=20.0)
+      >>> Conditions(glasses=True, light="dark", turn=20.0).light
+      'dark'
     """
 
     glasses: bool | None = None

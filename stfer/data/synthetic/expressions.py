@@ -140,6 +140,8 @@ def apex_weights(
     """One apex: a way of the emotion with random intensity, mix and asymmetry.
 
     Args:
+      rng: the sequence's stream.
+      emotion: one of EMOTIONS_6.
       variant: a key of VARIANTS[emotion]; drawn if None.
       intensity: drawn from INTENSITIES if None.
 
@@ -180,6 +182,8 @@ def draw_pose(rng: np.random.Generator, frames: int, turn: float | None) -> np.n
     Most people face the camera within a few degrees; every seventh sequence is turned, up to 20 degrees.
 
     Args:
+      rng: the sequence's stream.
+      frames: their number.
       turn: degrees of yaw to either side; drawn if None.
     """
     spread = np.array([5.0, 10.0, 4.5]) if rng.random() < 0.15 else np.array([2.5, 3.0, 2.0])
@@ -213,10 +217,12 @@ def finish(
     """Add what calm faces do, the head, the eyes and their lids to the curves of an expression.
 
     Args:
+      rng: the sequence's stream.
       times: float [frames], seconds from the first frame.
       units: face unit -> float [frames], what the expression adds to the resting face.
       resting: face unit -> weight that the neutral face shows.
-      progress, apexes: as in Performance.
+      progress: as in Performance.
+      apexes: as in Performance.
       turn: degrees of yaw; drawn if None.
     """
     frames, expressed = len(times), bool(apexes)
@@ -276,7 +282,9 @@ def perform(
       rng: the sequence's own random stream.
       emotion: one of EMOTIONS_6, or NEUTRAL.
       resting: face units that the person's neutral face already shows.
-      variant, intensity, turn: as in `apex_weights` and `draw_pose`; drawn if None.
+      variant: as in `apex_weights`; drawn if None.
+      intensity: as in `apex_weights`; drawn if None.
+      turn: as in `draw_pose`; drawn if None.
     """
     if emotion == NEUTRAL:
         frames = int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1))

@@ -91,6 +91,7 @@ def draw(
       depth: float32 [height, width], distance of the body's surface, inf where none is.
       lines: as `fit` gives them, posed, relative to the camera's origin.
       look: the person's settings.
+      session: light and camera.
     """
     screens = {name: session.project(points) for name, points in lines.items()}
     scale = session.scale

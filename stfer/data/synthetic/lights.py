@@ -82,6 +82,8 @@ def panorama(name: str, angle: float, level: float) -> Light:
     The camera is taken to balance its white for most of the tint. The brightest direction casts weak shadows.
 
     Args:
+      name: the panorama's.
+      angle: radians that it is turned by.
       level: luminance at a surface that faces the camera.
 
     Raises:

@@ -34,7 +34,9 @@ def apply(
       image: float32 [height, width, 3], square root of reflectance.
       look: the person's settings: `makeup` (strength), `lipstick`, `eyeshadow`, `eyeliner`, `rouge` and colours.
       place: float32 [height, width, 3], place of each texel on the average head.
-      lips, brows, lids: float32 [height, width] in [0, 1].
+      lips: float32 [height, width] in [0, 1].
+      brows: as `lips`.
+      lids: as `lips`.
     """
     strength = look["makeup"]
     x, y = np.abs(place[..., 0]), place[..., 1]

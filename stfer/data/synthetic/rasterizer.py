@@ -68,7 +68,8 @@ def rasterize(
     Args:
       corners: float [triangles, 3, 2], screen positions.
       depth: float [triangles, 3], distance from the camera; smaller is nearer.
-      height, width: size of the image in pixels.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
 
     Returns:
       triangle: int64 [height * width], -1 where none is; ties go to the later triangle.

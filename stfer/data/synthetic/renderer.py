@@ -81,6 +81,8 @@ class Portrait:
         """Draw frame `moment` of a performance: uint8 [HEIGHT, WIDTH, 3], RGB.
 
         Args:
+          performance: what the face does.
+          moment: the frame's number, from 0.
           rng: the frame's stream; the camera's noise is drawn from it.
         """
         weights, vertices, pose = self._moment(performance, moment)

@@ -127,6 +127,8 @@ def stage_in_turn(
     """One continuous take in which a person shows several expressions in turn, calm before, between and after.
 
     Args:
+      seed: of the set, at least 0.
+      subject: number of the subject, from 1.
       emotions: names of EMOTIONS_6 in the order of the take; `neutral` stands for a longer calm stretch.
       rate: frames a second.
       conditions: as in `stage`; `variant` has no meaning here.

@@ -52,6 +52,7 @@ def log_partition(chain: Chain, allowed: jax.Array | None = None) -> jax.Array:
     """The logarithm of the sum of exp(score) over all label paths, float32 [].
 
     Args:
+      chain: the scores of labels and of pairs of labels.
       allowed: [time, labels], 0 where a step cannot have a label; None allows all.
     """
     unary = chain.unary if allowed is None else jnp.where(allowed > 0, chain.unary, IMPOSSIBLE)

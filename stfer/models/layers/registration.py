@@ -96,7 +96,8 @@ def resample(
 
     Args:
       frames: [batch, height, width, channel].
-      matrices: [batch, 2, 2], and `shifts` [batch, 2]: from a place in the frame to one in the result.
+      matrices: [batch, 2, 2]; with `shifts` from a place in the frame to one in the result.
+      shifts: [batch, 2].
       size: pixels a side of the result.
       finer: samples a side of each pixel, averaged, so that shrinking does not alias.
 

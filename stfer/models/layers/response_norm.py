@@ -16,6 +16,9 @@ def local_response_norm(
     Args:
       x: [..., channel].
       size: number of channels in a neighbourhood.
+      bias: as in the equation.
+      alpha: as in the equation.
+      beta: as in the equation.
     """
     before, after = size // 2, (size - 1) // 2
     energy = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(before, after)])

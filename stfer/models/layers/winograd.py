@@ -205,7 +205,7 @@ def _overlap_add(parts: Sequence[jax.Array], axis: int) -> jax.Array:
 
 
 def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a' b for a [rows, m], b [rows, n]."""
+    """The product a' b for a [rows, m], b [rows, n]."""
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
 
 

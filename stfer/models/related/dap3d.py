@@ -50,7 +50,7 @@ LINEAR_START, SQUARE_START = 0.0, -0.01
 
 
 def displacements(shape: Sequence[int], anchors: jax.Array) -> jax.Array:
-    """phi of every place of a map, from every anchor: float32 [parts, time, rows, columns, 6].
+    """The displacement phi of every place of a map, from every anchor: float32 [parts, time, rows, columns, 6].
 
     Args:
       shape: time, rows and columns of a map.
@@ -150,7 +150,8 @@ def part_filters(
     Args:
       maps: S2 of training clips, [clips, time, rows, columns, features].
       labels: int [clips]; a class without clips takes those of all.
-      num_classes, filters: c and k.
+      num_classes: c.
+      filters: k.
       anchors: [parts, 2] in 0..1.
       seed: of k-means.
 

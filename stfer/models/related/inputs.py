@@ -20,6 +20,7 @@ def resized(frames: jax.Array, size: int) -> jax.Array:
 
     Args:
       frames: [batch, time, height, width, channel].
+      size: pixels a side of the result.
     """
     if frames.shape[2:4] == (size, size):
         return frames

@@ -131,8 +131,8 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
     """Read the wheel and return the arrays of head.npz.
 
     Raises:
-      FileNotFoundError: no such wheel.
-      ValueError: the file is not the wheel that this script was written for.
+        FileNotFoundError: no such wheel.
+        ValueError: the file is not the wheel that this script was written for.
     """
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:

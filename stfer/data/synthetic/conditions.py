@@ -16,16 +16,16 @@ class Conditions:
     """Settings of sequences; what is None is drawn. What is not asked for stays the same, whatever else is.
 
     Attributes:
-      glasses, beard, makeup: whether they are worn.
-      light: `lamp`, `dark`, or a panorama of `lights.load_lights`.
-      turn: degrees of yaw at the first frame; half of the sequences turn to either side.
-      variant: a way of `recipes.VARIANTS`, for sequences of the emotion that has it.
-      intensity: of the apex, 0.3 to 1.15.
-      jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
+        glasses, beard, makeup: whether they are worn.
+        light: `lamp`, `dark`, or a panorama of `lights.load_lights`.
+        turn: degrees of yaw at the first frame; half of the sequences turn to either side.
+        variant: a way of `recipes.VARIANTS`, for sequences of the emotion that has it.
+        intensity: of the apex, 0.3 to 1.15.
+        jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
 
     Example:
-      >>> Conditions(glasses=True, light="dark", turn=20.0).light
-      'dark'
+        >>> Conditions(glasses=True, light="dark", turn=20.0).light
+        'dark'
     """
 
     glasses: bool | None = None

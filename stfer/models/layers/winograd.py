@@ -51,7 +51,7 @@ def transforms(tile: int, size: int) -> Transforms:
     product of polynomials of m and r coefficients is the transpose of a filter of r taps with m outputs.
 
     Raises:
-      ValueError: more points are needed than are known.
+        ValueError: more points are needed than are known.
     """
     n = tile + size - 1
     if n - 1 > len(_POINTS):

@@ -11,38 +11,40 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from stfer.data.faces import CropSettings, FaceFollower, crop_face
-from stfer.data.synthetic import stage
+from stfer.data.synthetic import Conditions, stage
 from stfer.models import ARCHITECTURES, registration
 from stfer.reporting.voting_example import worked_example
 
 SIX = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
 BLUE, ORANGE, PALE = "#0072B2", "#D55E00", "#E4E4E4"
 SHOWN, TIME, PEOPLE = 3, 15, 8
+# Left edge and width of each panel, of the figure's width.
+PLACES = ((0.01, 0.12), (0.165, 0.092), (0.38, 0.2), (0.645, 0.15), (0.845, 0.145))
 
 
 def main() -> None:
     """Draw the five panels and write the picture."""
-    take = stage(0, 6, "surprise")
+    take = stage(0, 6, "surprise", conditions=Conditions(intensity=1.1))
     frames = list(take.frames())
     faces = followed(frames)
     chosen = np.linspace(0, len(frames) - 1, SHOWN).round().astype(int)
-    figure, panels = plt.subplots(
-        1, 5, figsize=(13, 3.5), width_ratios=(1.35, 1.0, 1.5, 1.15, 1.15), layout="constrained"
-    )
+    figure = plt.figure(figsize=(13.5, 4.0))
+    panels = [figure.add_axes((left, 0.14, width, 0.65)) for left, width in PLACES]
     draw_frames(panels[0], [frames[n] for n in chosen], [faces[n] for n in chosen])
     draw_crops(panels[1], [crop_face(frames[n], faces[n], CropSettings()) for n in chosen])
     draw_clips(panels[2])
     draw_votes(panels[3])
     draw_folds(panels[4])
     titles = (
-        "1  A sequence of frames,\nneutral to apex",
-        "2  The face, followed,\ncut to 170 pixels",
-        "3  A clip: the frames\nthat a network sees",
-        "4  Probabilities of each clip,\nthen a vote",
-        "5  Every person held out once:\naccuracy over people",
+        "1  A sequence,\n    neutral to apex",
+        "2  The face,\n    followed and cut",
+        "3  A clip: the frames\n    that a network sees",
+        "4  Probabilities a clip,\n    then a vote (example)",
+        "5  Each person held out:\n    accuracy over people",
     )
-    for panel, title in zip(panels, titles, strict=True):
-        panel.set_title(title, fontsize=11, loc="left")
+    starts = (0.0, 0.155, 0.295, 0.605, 0.82)
+    for panel, title, start in zip(panels, titles, starts, strict=True):
+        figure.text(start + 0.005, 0.97, title, fontsize=12, va="top")
         panel.tick_params(length=0, labelsize=9)
         for side in panel.spines.values():
             side.set_visible(False)
@@ -102,7 +104,15 @@ def draw_votes(panel):
     values = np.array(example.probabilities)
     panel.imshow(values, cmap="Blues", vmin=0, vmax=1.2, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9)
+        panel.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="w" if value > 0.6 else "k",
+        )
     panel.set_xticks(range(len(example.classes)), example.classes)
     panel.set_yticks(range(len(values)), [f"clip {n}" for n in range(1, len(values) + 1)])
     panel.xaxis.tick_top()
@@ -116,8 +126,8 @@ def draw_folds(panel):
             colour = ORANGE if fold == person else BLUE
             panel.add_patch(Rectangle((person - 0.42, fold - 0.42), 0.84, 0.84, color=colour))
     panel.set(xlim=(-0.6, PEOPLE - 0.4), ylim=(PEOPLE - 0.4, -0.6), xticks=[], yticks=[])
-    panel.set(aspect="equal", ylabel="trainings")
-    panel.set_xlabel("people: blue trained on, orange tested", fontsize=9)
+    panel.set_ylabel("eight trainings", fontsize=9)
+    panel.set_xlabel("people; orange: held out, tested", fontsize=9)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The flags of a command as a whole: their help, which of them were given, paths at home."""
 
 import os
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from absl import flags
@@ -50,7 +51,7 @@ def _help(flag: flags.Flag) -> str:
     """One flag's lines as absl writes them."""
     alone = flags.FlagValues()
     alone[flag.name] = flag
-    return alone.get_help(include_special_flags=False).strip("\n")
+    return textwrap.indent(alone.get_help(include_special_flags=False).strip("\n"), "  ")
 
 
 def _defined() -> Iterator[tuple[str, flags.Flag]]:

@@ -54,7 +54,9 @@ def shell_commands():
     for path in GUIDES:
         for block in blocks(path, "sh", "bash"):
             for line in block.replace("\\\n", " ").replace('\\"', '"').splitlines():
-                for part in re.findall(r"(?:python -m experiments\.|\bstfer (?=[a-z]))([^|&#\"]*)", line):
+                for part in re.findall(
+                    r"(?:python -m experiments\.|\bstfer (?=[a-z]))([^|&#\"]*)", line
+                ):
                     words = shlex.split(part.replace("$SLURM_ARRAY_TASK_ID", "0"))
                     found.append((str(path.relative_to(ROOT)), words[0], tuple(words[1:])))
     return found
@@ -149,6 +151,27 @@ def run(*words, cwd):
         text=True,
         check=False,
     )
+
+
+def test_the_readmes_first_look_at_ck_plus_runs(tmp_path):
+    """On one sequence of the unpacked zips; the costly commands are run by the tests of each command."""
+    (words,) = [
+        words
+        for document, _, words in shell_commands()
+        if document == "README.md" and "--check" in words
+    ]
+    images, labels = (
+        tmp_path / "CK" / part / "S005/001" for part in ("cohn-kanade-images", "Emotion")
+    )
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    for number in range(1, 16):
+        (images / f"S005_001_{number:08d}.png").write_bytes(b"never read")
+    (labels / "S005_001_00000015_emotion.txt").write_text("   3.0000000e+00\n")
+    done = run("experiments.preprocess", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Would be left before face detection: 1 sequence" in done.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "CK"]
 
 
 def test_commands_are_listed_with_a_line_each(tmp_path):

@@ -5,7 +5,7 @@ Heavy imports stay inside `main`, so that `--help` answers at once.
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -20,11 +20,20 @@ FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 __all__ = ["FAILED", "USAGE_ERROR", "UserError", "print_paths", "print_settings", "run"]
 
 
-def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None]) -> None:
+def run(
+    main: Callable[[list[str]], int | None],
+    define_flags: Callable[[], None],
+    first: Sequence[str] = (),
+) -> None:
     """Run a command: define its flags, parse, call `main`, map errors to one sentence and an exit code.
 
     Exit codes: 0 done; 1 something failed; 2 a bad flag, input or file; 130 interrupted.
     `--debug` lets the traceback through.
+
+    Args:
+        main: Does the work; returns the exit code, None for 0.
+        define_flags: Defines the command's flags.
+        first: Names of the flags that the command's task is about, which `--help` shows first.
     """
     before = set(FLAGS)
     define_flags()
@@ -61,7 +70,7 @@ def run(main: Callable[[list[str]], int | None], define_flags: Callable[[], None
     def parse(argv: list[str]) -> list[str]:
         if any(arg in ("--help", "-h", "-help", "--helpshort") for arg in argv[1:]):
             about = (sys.modules["__main__"].__doc__ or "").strip()
-            sys.stdout.write(f"{about}\n\nFlags:\n{words.help_text()}\n")
+            sys.stdout.write(f"{about}\n\n{words.help_text(first)}\n")
             sys.exit(0)
         try:
             return flags.FLAGS(argv, known_only=False)

@@ -1,4 +1,4 @@
-"""Every architecture on every set, then the report: the paper's comparison.
+"""Runs every architecture on every set, then the report: the paper's comparison.
 
     python -m experiments.compare --data=synthetic
 
@@ -111,4 +111,4 @@ def _report(plans, shards) -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("data", "archs", "seeds", "preset", "workdir", "out"))

@@ -1,4 +1,4 @@
-"""Leave-one-subject-out training and evaluation of one architecture: the main job.
+"""Trains and tests one architecture, each time without one subject: the main job.
 
     python -m experiments.loso --arch=early_fusion
 
@@ -85,4 +85,4 @@ def _report(plan, outcome, names, launch) -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("arch", "data", "preset", "subjects", "max_folds", "workdir"))

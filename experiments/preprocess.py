@@ -1,10 +1,11 @@
-"""Raw frames or videos to shards: python -m experiments.preprocess --dataset=ck_plus --root=... --out=...
+"""Turns raw frames or videos into shards.
 
-Data sets: ck_plus (the unpacked zips of CK+), oulu_casia (Oulu-CASIA NIR&VIS), manifest (--root is a CSV
-file with path,subject,emotion[,start,end][,sequence]), and those that a module of --modules registers.
---check looks at the folders alone and compares their counts with the complete set's. The shard folder also
-gets dropped.csv (every sequence left out, with its reason), faces.csv (every box), class_distribution.png
-and, with --preview, sheets of crops. Killed, the same command goes on where it was.
+    python -m experiments.preprocess --dataset=ck_plus --root=CK --check
+    python -m experiments.preprocess --dataset=ck_plus --root=CK --out=shards/ck_plus
+
+Data sets: ck_plus (the unpacked zips of CK+), oulu_casia (Oulu-CASIA NIR&VIS), manifest (--root is a CSV file with
+path,subject,emotion[,start,end][,sequence]), and those of --modules. The shard folder also gets dropped.csv,
+faces.csv, class_distribution.png and, with --preview, sheets of crops. Killed, the same command goes on.
 """
 
 import os
@@ -35,8 +36,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("size", 170, "Height and width of the crops in pixels.")
     flags.DEFINE_enum("missing_faces", "drop", ["drop", "interpolate"], "Of a frame without face.")
     flags.DEFINE_float("missing_share", 0.25, "Interpolate at most this share of frames.", 0, 1)
-    turns = ["0", "90", "180", "270"]
-    flags.DEFINE_enum("rotate", "0", turns, "Degrees clockwise to turn all frames by.")
+    flags.DEFINE_enum("rotate", "0", ["0", "90", "180", "270"], "Degrees clockwise to turn frames.")
     rate = "manifest: frames a second to take from videos of another rate; of pictures, how many there are."
     flags.DEFINE_float("frame_rate", None, rate, 0.01)
     flags.DEFINE_enum("gaps", "drop", ["drop", "keep"], "Sequences whose frame numbers have gaps.")
@@ -65,12 +65,11 @@ def main(argv: list[str]) -> None:
     FLAGS.workers = FLAGS.workers or usable_cores()
     settings = _crop_settings()
     names = ("dataset", "root", "out", "options", "classes", "min_frames", "gaps", "workers")
-    names += ("landmarks",)
-    shown = {name: value for name in names if (value := getattr(FLAGS, name))}
+    shown = {name: value for name in (*names, "landmarks") if (value := getattr(FLAGS, name))}
     command.print_settings("preprocess", shown | settings.to_dict())
     lights = [light.lower() for light in FLAGS.light]
-    known = {"lights": lights, "modality": FLAGS.modality, "synonyms_file": FLAGS.synonyms}
-    known["rate"] = FLAGS.frame_rate
+    known = {"lights": lights, "modality": FLAGS.modality, "rate": FLAGS.frame_rate}
+    known["synonyms_file"] = FLAGS.synonyms
     chosen = {"classes": CLASSES[int(FLAGS.classes)], "min_frames": FLAGS.min_frames}
     chosen |= {"keep_gaps": FLAGS.gaps == "keep", "population": FLAGS.population}
     listing = list_set(FLAGS.dataset, FLAGS.root, known=known, options=FLAGS.options, **chosen)
@@ -118,4 +117,4 @@ def _crop_settings():
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("dataset", "root", "out", "check", "preview"))

@@ -1,4 +1,4 @@
-"""Tables, figures and one HTML page from finished runs.
+"""Writes tables, figures and one HTML page from finished runs.
 
     python -m experiments.report --workdir=runs
 
@@ -40,4 +40,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("workdir", "data", "out", "vote", "pictures"))

@@ -16,6 +16,7 @@ JPEG_QUALITY = 80
 
 
 def define_flags() -> None:
+    """Define this command's flags."""
     flags.DEFINE_string("out", None, "Folder to write; it must not exist, or be empty.")
     flags.DEFINE_integer(
         "subjects", 10, "People; each shows six expressions.", lower_bound=1, upper_bound=999
@@ -45,6 +46,7 @@ def define_flags() -> None:
 
 
 def main(argv: list[str]) -> None:
+    """Run the command."""
     del argv
     if not FLAGS.out and not FLAGS.contact_sheet:
         raise command.UserError("--out is needed: the folder to write, such as --out=synthetic")
@@ -101,4 +103,4 @@ def _write_contact_sheet(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("out", "subjects", "seed", "contact_sheet"))

@@ -64,4 +64,4 @@ def _settings():
 
 
 if __name__ == "__main__":
-    command.run(main, define_flags)
+    command.run(main, define_flags, ("arch", "data", "held_out", "validation", "preset", "out"))

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from stfer.nearest import did_you_mean
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 
@@ -58,10 +60,12 @@ class Registry[Entry](Mapping[str, Entry]):
         """The entry of a name.
 
         Raises:
-            ValueError: There is none; lists those that are.
+            ValueError: There is none; lists those that are, and names the nearest.
         """
         if name not in self._entries:
-            raise ValueError(f"{self._what} must be one of {', '.join(self)}, not {name!r}")
+            raise ValueError(
+                f"{self._what} must be one of {', '.join(self)}, not {name!r}{did_you_mean(name, self)}"
+            )
         return self._entries[name]
 
     def __getitem__(self, name: str) -> Entry:

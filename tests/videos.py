@@ -25,6 +25,10 @@ def write_video(
     """Write frames (uint8 [height, width, 3]) to a video file.
 
     Args:
+        path: of the file.
+        frames: all of one size.
+        codec: an encoder of FFmpeg.
+        rate: frames a second.
         times: seconds of each frame; by default at `rate` a second.
         aspect: width of a pixel by its height, as a Fraction.
         container: options of the container, such as `movflags`.

@@ -1,10 +1,10 @@
-"""Side by side with PyTorch and Keras: forward and training step of each architecture, in one run.
+"""Measures speed: forward and training steps beside PyTorch and Keras, single layers, prediction.
 
     python -m experiments.benchmark --archs=single_frame --torch_python=~/torch/bin/python
 
-Every contender lives in a process of its own and they take turns, so that a busy machine slows all of them alike. A
-peer whose library is not installed is named and left out; --torch_python and --keras_python point to interpreters that
-have it. "loop" is a training step inside several in a row.
+Every contender of a comparison lives in a process of its own and they take turns, so that a busy machine slows all
+of them alike. A peer whose library is not installed is named and left out; --torch_python and --keras_python point to
+interpreters that have it. "loop" is a training step inside several in a row.
 """
 
 import json
@@ -17,6 +17,7 @@ from absl import flags
 from experiments import command
 from experiments.benchmark import networks
 from experiments.benchmark.networks import ARCHITECTURES, CONTENDERS
+from stfer.nearest import did_you_mean
 from stfer.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
@@ -52,7 +53,9 @@ def main(argv: list[str]) -> None:
     ):
         for name in given:
             if name not in known:
-                raise ValueError(f"--{flag}: unknown {name!r}; known are {', '.join(known)}")
+                raise ValueError(
+                    f"--{flag}: unknown {name!r}; known are {', '.join(known)}{did_you_mean(name, known)}"
+                )
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
     command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}

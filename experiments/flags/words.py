@@ -1,7 +1,8 @@
 """The flags of a command as a whole: their help, which of them were given, paths at home."""
 
 import os
-from collections.abc import Collection, Iterable
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from absl import flags
 
@@ -19,24 +20,53 @@ def expand_homes(names: Iterable[str]) -> None:
             FLAGS[name].value = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
 
 
-def help_text() -> str:
-    """Help for the flags that the commands define (absl's own are noise to a reader), by name."""
-    own = flags.FlagValues()
+_TITLES = {
+    "experiments.flags.sets": "The set:",
+    "experiments.flags.settings": "Settings of the training, where they differ from the preset's:",
+    "experiments.flags.launch": "Folds, devices and machines:",
+    "experiments.command": "When something fails:",
+}
+_FIRST, _OWN = "Flags:", "More flags of this command:"
+
+
+def help_text(first: Sequence[str] = ()) -> str:
+    """Help for the flags that the commands define (absl's own are noise to a reader), in groups.
+
+    Args:
+        first: Names of the flags that the command's task is about, in order; without any, the command's own flags.
+    """
+    own_title = _OWN if first else _FIRST
+    groups: dict[str, list[flags.Flag]] = {
+        title: [] for title in (_FIRST, own_title, *_TITLES.values())
+    }
+    groups[_FIRST] += [FLAGS[name] for name in first]
+    for module, flag in _defined():
+        if flag.name not in first:
+            groups[_TITLES.get(module, own_title)].append(flag)
+    shown = {title: "\n".join(map(_help, found)) for title, found in groups.items() if found}
+    return "\n\n".join(f"{title}\n{text}" for title, text in shown.items())
+
+
+def _help(flag: flags.Flag) -> str:
+    """One flag's lines as absl writes them."""
+    alone = flags.FlagValues()
+    alone[flag.name] = flag
+    return textwrap.indent(alone.get_help(include_special_flags=False).strip("\n"), "  ")
+
+
+def _defined() -> Iterator[tuple[str, flags.Flag]]:
+    """The commands' flags with the module that defines each, in order of definition."""
     for module, defined in FLAGS.flags_by_module_dict().items():
         if module == "__main__" or "experiments" in module:
             for flag in defined:
-                own[flag.name] = flag
-    return own.get_help(include_special_flags=False)
+                yield module, flag
 
 
 def given(without: Collection[str] = ()) -> list[str]:
     """The flags that the user gave, as words of a command, but for some."""
     words = []
-    for module, defined in FLAGS.flags_by_module_dict().items():
-        for flag in defined if module == "__main__" or "experiments" in module else ():
-            if flag.present and flag.name not in without:
-                values = flag.value if flag.name == "set" else [flag.value]
-                words += [
-                    f"--{flag.name}={','.join(v) if isinstance(v, list) else v}" for v in values
-                ]
+    for _, flag in _defined():
+        if flag.present and flag.name not in without:
+            values = flag.value if flag.name == "set" else [flag.value]
+            words += [f"--{flag.name}={','.join(v) if isinstance(v, list) else v}" for v in values]
     return words

@@ -75,6 +75,7 @@ def training_clip(rule: ClipRule, length: int, sequence: str = "") -> np.ndarray
     """Frame indices of the training clip, int64 [rule.frames].
 
     Args:
+        rule: which frames a clip takes.
         length: the sequence's number of frames.
         sequence: its name, for the error.
 

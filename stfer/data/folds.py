@@ -1,5 +1,6 @@
-"""Which subjects are held out together: leave one subject out (paper section VI-A), the literature's ten folds, or
-a protocol that was registered; and who of the others validates.
+"""Which subjects are held out together, and who of the others validates.
+
+A protocol is leave one subject out (paper section VI-A), the literature's ten folds, or one that was registered.
 
 The literature's ten folds order the subjects by ascending id and put every tenth into one fold: for CK+
 described in words (Liu et al. 2014, "Learning expressionlets on spatio-temporal manifold for dynamic facial
@@ -74,7 +75,8 @@ def register_protocol(
 
     Args:
         name: what commands call it; it becomes part of the results' path.
-        description, by_subject: as in `Protocol`.
+        description: as in `Protocol`.
+        by_subject: as in `Protocol`.
 
     Raises:
         ValueError: another splitter has the name.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stfer.data.sequence import EMOTIONS_7
+from stfer.nearest import did_you_mean, did_you_mean_path
 
 NEUTRAL = "neutral"
 SYNONYMS = Path(__file__).with_name("emotion_synonyms.json")
@@ -40,6 +41,7 @@ def emotion(name: str, synonyms: Mapping[str, str]) -> str:
     if simple not in synonyms:
         raise ValueError(
             f"emotion {name[:60]!r} is unknown: use {', '.join(EMOTIONS_7)}, or give a synonyms file"
+            f"{did_you_mean(name[:60], EMOTIONS_7)}"
         )
     return synonyms[simple]
 
@@ -51,7 +53,7 @@ def simplify(name: str) -> str:
 
 def _read(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise FileNotFoundError(f"the synonyms file {path} does not exist")
+        raise FileNotFoundError(f"the synonyms file {path} does not exist{did_you_mean_path(path)}")
     try:
         content = json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:

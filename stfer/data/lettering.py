@@ -15,10 +15,10 @@ DEFAULT_FAMILY = "DejaVu Sans"  # comes with matplotlib
 
 
 def legible(figure: "Figure") -> "Figure":
-    """Change a finished figure's texts so that every character is drawn; returns the figure.
+    r"""Change a finished figure's texts so that every character is drawn; returns the figure.
 
     A family of fonts that has what the first one lacks is added; what no installed font has is transliterated,
-    or written as `\\uNNNN`.
+    or written as `\uNNNN`.
     """
     from matplotlib.text import Text
 
@@ -50,7 +50,7 @@ def families(texts: Iterable[str]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A text in ASCII, for fonts that have nothing else: letters without accents, others as `\\uNNNN`."""
+    r"""A text in ASCII, for fonts that have nothing else: letters without accents, others as `\uNNNN`."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return bare.encode("ascii", "backslashreplace").decode()
 

@@ -94,7 +94,9 @@ def list_set(
         root: its folder, or the manifest.
         known: options of readers; each takes those that it knows.
         options: further ones as texts, NAME=VALUE.
-        classes, min_frames, keep_gaps: as `stfer.data.sequence.select` takes them.
+        classes: as `stfer.data.sequence.select` takes them.
+        min_frames: shorter sequences are left out.
+        keep_gaps: keep sequences whose frame numbers have gaps.
         population: whose subjects these are, for sets that do not say it.
 
     Raises:
@@ -138,7 +140,8 @@ def make_shards(
         workers: processes.
         preview: also draw sheets of crops.
         progress: show a progress bar.
-        missing_share, rotate: as `stfer.data.preprocess.preprocess` takes them.
+        missing_share: as `stfer.data.preprocess.preprocess` takes it.
+        rotate: degrees clockwise to turn the frames by.
         landmarks: "mediapipe" keeps 49 points a frame as the stream `landmarks`, "ck_plus" those that CK+ brings.
 
     Raises:

@@ -29,7 +29,8 @@ def complete_counts(
 
     Args:
         complete: the complete set's, as `Reader.complete_counts` names them; those of labels only where it has them.
-        sequences, dropped: what the reader returned.
+        sequences: what the reader returned.
+        dropped: what it could not use.
         kept: what `sequence.select` left of it.
     """
     labels = Counter(sequence.label for sequence in sequences)

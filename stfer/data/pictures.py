@@ -78,6 +78,7 @@ def read_image(path: str, white: float | None = None) -> np.ndarray:
     """Read one picture, whole or not at all.
 
     Args:
+        path: the picture's file.
         white: the sample that is white in pictures of more than eight bits that name none; None takes the
             smallest usual one that holds this picture's.
 

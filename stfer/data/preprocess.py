@@ -81,7 +81,11 @@ def preprocess(
 
     Args:
         sequences: those to use, as `sequence.select` leaves them.
+        out: must not exist, or be empty.
+        settings: how faces are found and cut.
+        name: the set's.
         population: whose subjects these are (see `shards.load_data`).
+        classes: in label order.
         dropped: what was dropped before, for the folder's table.
         min_frames: a video that proves shorter than it promised is dropped below this.
         missing_share: where `settings` interpolate missing faces, at most this share of a sequence's frames.

@@ -70,7 +70,7 @@ class Dropped:
 
 
 def readable(name: str) -> str:
-    """A file name as text that any encoder takes: bytes that are no UTF-8 become `\\xNN`."""
+    r"""A file name as text that any encoder takes: bytes that are no UTF-8 become `\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -24,6 +24,7 @@ class Clock:
     restarts: int = 0
 
     def __call__(self, stamp: float | None) -> float:
+        """The seconds of the next frame, whose own time stamp may be missing."""
         if stamp is None:
             self.last = 0.0 if self.last is None else self.last + self.step
             return self.last
@@ -52,6 +53,7 @@ class Geometry:
     _graph: tuple[Hashable, Graph] | None = None
 
     def __call__(self, frame: av.VideoFrame, aspect: float, number: int) -> np.ndarray:
+        """The frame's pixels, uint8 [height, width, 3], RGB, square; `number` names it in errors."""
         width, height = frame.width, frame.height
         # Editors note what rounding to even sizes did; a hundredth is no shape to correct.
         if not 1 / 16 <= aspect <= 16 or abs(aspect - 1) < 0.01:

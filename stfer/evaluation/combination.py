@@ -39,7 +39,8 @@ def search_weights(
         rounds: rounds of Gaussian steps from the best, of standard deviation `step` times `shrink` to the power of
             the round's number.
         draws_a_round: steps in each.
-        step, shrink: see `rounds`; [2] has 400,000 draws, step 0.1 and shrink 1, [7] the defaults.
+        step: see `rounds`; [2] has 400,000 draws, step 0.1 and shrink 1, [7] the defaults.
+        shrink: see `rounds`.
         seed: of the search.
 
     Returns:

@@ -112,9 +112,11 @@ class TowerNetwork(Network):
         self._behind = jax.jit(probabilities)
 
     def encode(self, frames: Sequence[Any]) -> list[Any]:
+        """The tower's features of each frame."""
         return list(self._batched(self._features, np.stack(frames))) if len(frames) else []
 
     def classify(self, clips: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Class probabilities of clips of such features, float32 [clips, classes]."""
         return self._batched(self._behind, np.stack([np.stack(clip) for clip in clips]))
 
 
@@ -122,9 +124,12 @@ class JointNetwork(Network):
     """A module of several inputs, or of landmarks: each frame's item is a dict of what the inputs hold of it.
 
     Args:
-        module, variables, precision, task: As of `Network`.
+        module: As of `Network`.
+        variables: As of `Network`.
+        precision: As of `Network`.
         rules: From each input's name, in order, to which frames of a sequence it sees. A clip for `classify` holds the
             frames of `joint_rule(rules)`.
+        task: As of `Network`.
     """
 
     def __init__(
@@ -142,6 +147,7 @@ class JointNetwork(Network):
         }
 
     def classify(self, clips: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Class probabilities of clips of dicts, float32 [clips, classes]."""
         return self.of_batch(
             {
                 name: np.stack(
@@ -170,7 +176,11 @@ def network(
     """The cheapest way to run a module over sliding clips; see `Network` and `JointNetwork`.
 
     Args:
+        module: As of `Network`.
+        variables: As of `Network`.
+        precision: As of `Network`.
         rules: From each input's name, in order, to its clip rule; None for frames alone.
+        task: As of `Network`.
     """
     if rules is not None and tuple(rules) != (FRAMES,):
         return JointNetwork(module, variables, precision, rules, task)

@@ -25,6 +25,7 @@ from stfer.data.faces import CropSettings
 from stfer.data.shards.streams import check_frame_rate
 from stfer.models.apply import scaled
 from stfer.models.registry import FRAMES
+from stfer.nearest import did_you_mean_path
 from stfer.storage.files import read_json, staged_folder, write_atomically, write_json
 from stfer.storage.identity import differences
 from stfer.storage.weights import load_weights, save_weights
@@ -189,6 +190,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise FileNotFoundError(
             f"{folder} is no model folder (it has no {CARD}); `python -m experiments.train` makes one"
+            f"{'' if folder.is_dir() else did_you_mean_path(folder)}"
         )
     card = read_json(file)
     version = card.get("format") if isinstance(card, dict) else None

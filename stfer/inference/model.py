@@ -1,4 +1,6 @@
-"""A trained model in use, in three lines of a notebook:
+"""A trained model in use.
+
+In three lines of a notebook:
 
     from stfer.inference import load_model
     model = load_model("models/late_fusion")
@@ -90,6 +92,7 @@ class TrainedModel:
 
     @property
     def architecture(self) -> str:
+        """The architecture's name."""
         return self.card["architecture"]
 
     @property

@@ -21,6 +21,7 @@ from stfer.data.readers import tree
 from stfer.data.sequence import UnreadableFrameError
 from stfer.data.video import DEFAULT_RATE, Video, is_stream
 from stfer.data.video_frames import turned
+from stfer.nearest import did_you_mean_path
 
 CAMERA = "camera:"
 
@@ -160,7 +161,9 @@ def open_source(where: str, rate: float | None = None, rotate: int = 0) -> Sourc
     if "," in where:
         parts = (os.path.expanduser(part.strip()) for part in where.split(","))
         return _of_images("images", tuple(part for part in parts if part), rate, rotate)
-    raise FileNotFoundError(f"{where} is not there: name a video, an image, a folder or camera:0")
+    raise FileNotFoundError(
+        f"{where} is not there: name a video, an image, a folder or camera:0{did_you_mean_path(where)}"
+    )
 
 
 def _is_still(name: str) -> bool:

@@ -31,17 +31,17 @@ def smallest_size() -> int:
 class Architecture(nn.Module):
     """The fields that every architecture has; an architecture adds `frames` and its wiring.
 
-    Fields:
-      num_classes: length of the logits.
-      dtype: type of the computation; parameters, batch statistics and logits are float32.
-      axis_name: a mapped axis (`jax.pmap`, `jax.shard_map`) over which batch statistics are joint, or None.
-      block1_features, block2_features, block3_features, head_features: widths. The paper's text, which its Table I
-        contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
-      plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster on
-        a CPU. Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
-      normalize: what is done to the frames first: a key of `stfer.models.layers.contrast.NORMALIZATIONS`. The paper
-        does nothing.
-      dropout: share of the features that is dropped in training before each dense layer; the paper drops none.
+    Attributes:
+        num_classes: length of the logits.
+        dtype: type of the computation; parameters, batch statistics and logits are float32.
+        axis_name: a mapped axis (`jax.pmap`, `jax.shard_map`) over which batch statistics are joint, or None.
+        block1_features, block2_features, block3_features, head_features: widths. The paper's text, which its Table I
+            contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
+        plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster
+            on a CPU. Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
+        normalize: what is done to the frames first: a key of `stfer.models.layers.contrast.NORMALIZATIONS`. The paper
+            does nothing.
+        dropout: share of the features that is dropped in training before each dense layer; the paper drops none.
     """
 
     num_classes: int = 6
@@ -224,6 +224,7 @@ class FrameByFrame(Architecture):
     """
 
     def setup(self) -> None:
+        """Build the tower that all frames share."""
         self.tower = tower_of(self, shared=True)
 
     def normalized(self, frames: jax.Array) -> jax.Array:
@@ -241,12 +242,12 @@ class FrameByFrame(Architecture):
         """The features of each frame, which nothing of the others enters when `train` is False.
 
         Args:
-          frames: float [batch, time, height, width, channel] in [0, 1]; any time.
-          train: whether batch normalisation takes the statistics of these frames.
-          mask: [batch], 0 for rows that do not count.
+            frames: float [batch, time, height, width, channel] in [0, 1]; any time.
+            train: whether batch normalisation takes the statistics of these frames.
+            mask: [batch], 0 for rows that do not count.
 
         Returns:
-          [batch, time, features], and the tower's endpoints [batch, time, ...].
+            [batch, time, features], and the tower's endpoints [batch, time, ...].
         """
         frames = self.normalized(frames)
         features, out = self.tower(jnp.moveaxis(frames, 1, 0), train, mask)

@@ -36,18 +36,19 @@ def parse_fields(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     failing that, in `jax.nn`. Values that are not text, as a JSON file holds them, are read alike.
 
     Args:
-      name: a key of `ARCHITECTURES`.
-      fields: from field to its value as text.
+        name: a key of `ARCHITECTURES`.
+        fields: from field to its value as text.
 
     Returns:
-      From field to value, as `create_model` takes them.
+        From field to value, as `create_model` takes them.
 
     Raises:
-      ValueError: the name or a field is unknown, a value does not fit its field, or the field is not to be set by hand.
+        ValueError: the name or a field is unknown, a value does not fit its field, or the field is not to be set by
+            hand.
 
     Example:
-      >>> parse_fields("single_frame", {"block2_features": "384", "block3_features": "384,256,256"})
-      {'block2_features': 384, 'block3_features': (384, 256, 256)}
+        >>> parse_fields("single_frame", {"block2_features": "384", "block3_features": "384,256,256"})
+        {'block2_features': 384, 'block3_features': (384, 256, 256)}
     """
     module = registration(name).module
     check_fields(name, fields)

@@ -11,6 +11,7 @@ class LateFusion(FrameByFrame):
     frames: int = 2
 
     def setup(self) -> None:
+        """Build the shared tower and what joins its two outputs."""
         super().setup()
         self.head = head_of(self)
 

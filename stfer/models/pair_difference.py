@@ -23,17 +23,17 @@ class PairDifference(nn.Module):
 
     Each block is convolution, ReLU, batch normalisation, and mostly 2x2 max pooling.
 
-    Fields:
-      num_classes: length of the logits.
-      dtype: type of the computation; parameters, batch statistics and logits are float32.
-      axis_name: a mapped axis over which batch statistics are joint, or None.
-      frames: 2 for (reference, frame), 1 for a single frame.
-      features: widths of the convolutions; the first is 5x5 with stride 2, the others 3x3.
-      pooled: numbers of the convolutions that 2x2 max pooling follows. Pooling after the first costs a third of
-        pooling from the second on.
-      head_features: width of the dense layer.
-      dropout: share of the features that is dropped in training before the dense layer and before the logits.
-      normalize: a key of `stfer.models.layers.contrast.NORMALIZATIONS`.
+    Attributes:
+        num_classes: length of the logits.
+        dtype: type of the computation; parameters, batch statistics and logits are float32.
+        axis_name: a mapped axis over which batch statistics are joint, or None.
+        frames: 2 for (reference, frame), 1 for a single frame.
+        features: widths of the convolutions; the first is 5x5 with stride 2, the others 3x3.
+        pooled: numbers of the convolutions that 2x2 max pooling follows. Pooling after the first costs a third of
+            pooling from the second on.
+        head_features: width of the dense layer.
+        dropout: share of the features that is dropped in training before the dense layer and before the logits.
+        normalize: a key of `stfer.models.layers.contrast.NORMALIZATIONS`.
     """
 
     num_classes: int = 6
@@ -53,15 +53,15 @@ class PairDifference(nn.Module):
         """Classify clips.
 
         Args:
-          clips: float [batch, frames, height, width, 3 or 1] in [0, 1]; the reference first.
-          train: normalise by the batch and drop features; needs `rngs={"dropout": key}`.
-          mask: [batch], 0 for padding.
+            clips: float [batch, frames, height, width, 3 or 1] in [0, 1]; the reference first.
+            train: normalise by the batch and drop features; needs `rngs={"dropout": key}`.
+            mask: [batch], 0 for padding.
 
         Returns:
-          float32 logits [batch, num_classes] and the endpoints.
+            float32 logits [batch, num_classes] and the endpoints.
 
         Raises:
-          ValueError: the clips have another number of frames or channels, or are too small.
+            ValueError: the clips have another number of frames or channels, or are too small.
         """
         if clips.ndim != 5 or clips.shape[1] != self.frames or clips.shape[-1] not in (1, 3):
             raise ValueError(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from stfer.data.clips import ClipRule, last_frames
+from stfer.nearest import did_you_mean
 from stfer.registries import Registry
 
 FRAMES = "frames"
@@ -23,11 +24,11 @@ class Registration:
     """An architecture and what goes with it.
 
     Attributes:
-      name: what commands and files call it.
-      module: the module class.
-      clips: the rule of each input that was given one; a rule, or a function from the number of frames to one.
-      task: the name of the task that it is trained for.
-      inputs: the arrays that it is called with, in this order.
+        name: what commands and files call it.
+        module: the module class.
+        clips: the rule of each input that was given one; a rule, or a function from the number of frames to one.
+        task: the name of the task that it is trained for.
+        inputs: the arrays that it is called with, in this order.
     """
 
     name: str
@@ -40,14 +41,14 @@ class Registration:
         """Which frames of a sequence each input is taken from.
 
         Args:
-          frames: the clip length of the built module, its `frames`.
+            frames: the clip length of the built module, its `frames`.
 
         Returns:
-          A rule for each input, in order. An input without a rule of its own has that of `frames`; without one of
-          any kind it takes the last `frames` frames.
+            A rule for each input, in order. An input without a rule of its own has that of `frames`; without one of
+            any kind it takes the last `frames` frames.
 
         Raises:
-          ValueError: the registered rule makes clips of another length.
+            ValueError: the registered rule makes clips of another length.
         """
         general = self.clips.get(FRAMES, last_frames)
         rules = {}
@@ -99,24 +100,24 @@ def register(
     the field `axis_name` are optional: without them the architecture trains on one device and on full batches only.
 
     Args:
-      name: what commands and files call the architecture.
-      clips: which frames of a sequence it sees: a rule, a function from its number of frames to a rule, or either for
-        each input by name. Without one it sees the last `frames` frames.
-      task: the task that it is trained for, see `stfer.training`.
-      inputs: the arrays that it is called with, in this order: `frames`, and further streams of a set of shards.
+        name: what commands and files call the architecture.
+        clips: which frames of a sequence it sees: a rule, a function from its number of frames to a rule, or either for
+            each input by name. Without one it sees the last `frames` frames.
+        task: the task that it is trained for, see `stfer.training`.
+        inputs: the arrays that it is called with, in this order: `frames`, and further streams of a set of shards.
 
     Raises:
-      ValueError: another module has the name, or the arguments do not go together. The same module again, as a
-        notebook's cell that is run twice or a reloaded file gives it, takes the place of the earlier one.
+        ValueError: another module has the name, or the arguments do not go together. The same module again, as a
+            notebook's cell that is run twice or a reloaded file gives it, takes the place of the earlier one.
 
     Example:
-      >>> import flax.linen as nn
-      >>> from stfer.data.clips import ClipRule
-      >>> @register("pair", clips=ClipRule((-15, -1)))
-      ... class Pair(nn.Module):
-      ...     frames: int = 2
-      >>> registration("pair").rules(2)
-      {'frames': ClipRule(offsets=(-15, -1), slide=False)}
+        >>> import flax.linen as nn
+        >>> from stfer.data.clips import ClipRule
+        >>> @register("pair", clips=ClipRule((-15, -1)))
+        ... class Pair(nn.Module):
+        ...     frames: int = 2
+        >>> registration("pair").rules(2)
+        {'frames': ClipRule(offsets=(-15, -1), slide=False)}
     """
     inputs = tuple(inputs)
     if not inputs or len(set(inputs)) < len(inputs):
@@ -142,7 +143,7 @@ def registration(name: str) -> Registration:
     """The registration of an architecture.
 
     Raises:
-      ValueError: the name is unknown.
+        ValueError: the name is unknown.
     """
     return _REGISTRATIONS.find(name)
 
@@ -153,14 +154,14 @@ def create_model(
     """Build a registered architecture.
 
     Args:
-      name: a key of `ARCHITECTURES`.
-      num_classes: length of the logits.
-      dtype: the type of the computation; parameters and logits stay float32.
-      **fields: further fields of the module, such as `axis_name` or `block2_features`; for their values as text see
-        `stfer.models.fields.parse_fields`.
+        name: a key of `ARCHITECTURES`.
+        num_classes: length of the logits.
+        dtype: the type of the computation; parameters and logits stay float32.
+        **fields: further fields of the module, such as `axis_name` or `block2_features`; for their values as text see
+            `stfer.models.fields.parse_fields`.
 
     Raises:
-      ValueError: the name or a field is unknown.
+        ValueError: the name or a field is unknown.
     """
     found = registration(name)
     check_fields(name, fields)
@@ -174,4 +175,5 @@ def check_fields(name: str, fields: Mapping[str, object]) -> None:
         if field not in known:
             raise ValueError(
                 f"the architecture {name!r} has no field {field!r}; it has {', '.join(known)}"
+                f"{did_you_mean(field, known)}"
             )

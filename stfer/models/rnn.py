@@ -65,9 +65,9 @@ class GRU(nn.Module):
 class RNN(FrameByFrame):
     """Towers shared over the frames, a GRU over their features, logits from its last state.
 
-    Fields:
-      units: width of the GRU.
-      recurrent_activation: the gates' activation; Keras 2's was `hard_sigmoid`, clip(0.2 x + 0.5, 0, 1).
+    Attributes:
+        units: width of the GRU.
+        recurrent_activation: the gates' activation; Keras 2's was `hard_sigmoid`, clip(0.2 x + 0.5, 0, 1).
     """
 
     frames: int = 5
@@ -75,6 +75,7 @@ class RNN(FrameByFrame):
     recurrent_activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
     def setup(self) -> None:
+        """Build the shared tower, the recurrent cell and the logits."""
         super().setup()
         self.gru = GRU(self.units, self.recurrent_activation, self.dtype)
         self.drop = nn.Dropout(self.dropout)

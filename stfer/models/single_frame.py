@@ -13,6 +13,7 @@ class SingleFrame(FrameByFrame):
     frames: ClassVar[int] = 1
 
     def setup(self) -> None:
+        """Build the tower and the head."""
         self.tower = tower_of(self)
         self.head = head_of(self)
 

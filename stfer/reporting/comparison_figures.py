@@ -1,5 +1,8 @@
-"""The figures of a comparison: class distribution (paper Fig. 12), accuracy of all architectures with intervals,
-accuracy of each subject, and accuracy against time spent. Style and colours as in `stfer.reporting.figures`."""
+"""The figures of a comparison.
+
+Class distribution (paper Fig. 12), accuracy of all architectures with intervals, accuracy of each subject, and accuracy
+against time spent. Style and colours as in `stfer.reporting.figures`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""The figures of one finished run: training curves (paper Fig. 17, 20, 22, 24, 26, 29) and confusion matrices
-(Fig. 18, 19, 21, 23, 25, 27, 28, 30).
+"""The figures of one finished run.
+
+Training curves (paper Fig. 17, 20, 22, 24, 26, 29) and confusion matrices (Fig. 18, 19, 21, 23, 25, 27, 28, 30).
 
 Legible in print and by colour-blind readers: colours of Okabe & Ito 2008 ("Color Universal Design") with a line style
 or marker of their own, one-hue confusion matrices with the numbers written in. Unlike the paper, which shows the curve

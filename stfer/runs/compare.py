@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stfer.nearest import did_you_mean
 from stfer.runs.crossval import select_folds
 from stfer.runs.plan import Plan
 
@@ -60,6 +61,7 @@ def check_architectures(names: Sequence[str]) -> list[str]:
     if unknown:
         raise ValueError(
             f"--archs names {', '.join(unknown)}, not among {', '.join(models.ARCHITECTURES)}"
+            f"{did_you_mean(unknown[0], models.ARCHITECTURES)}"
         )
     return list(dict.fromkeys(names)) or [n for n in models.ARCHITECTURES if n not in RELATED]
 

@@ -19,7 +19,7 @@ def keep_freed_memory() -> bool:
     """Tell malloc to reuse large blocks instead of unmapping them; best called before there are threads.
 
     Returns:
-      Whether the C library took the settings (False where it is not glibc).
+        Whether the C library took the settings (False where it is not glibc).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -62,6 +62,7 @@ class Plan:
 
     @property
     def fold_names(self) -> list[str]:
+        """The folds' names, in order."""
         return [fold.held_out for fold in self.folds]
 
     def fold(self, name: str) -> Fold:

@@ -30,6 +30,7 @@ class StopRequest:
         self.signal: signal.Signals | None = None
 
     def __call__(self) -> bool:
+        """Whether a stop was asked for."""
         return self.signal is not None
 
     @property

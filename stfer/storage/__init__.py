@@ -1,1 +1,11 @@
 """Files that are whole or not there: write and rename, locks, journals, weights with checksums."""
+
+__all__ = [
+    "environment",
+    "files",
+    "identity",
+    "journal",
+    "locks",
+    "tables",
+    "weights",
+]

@@ -23,5 +23,5 @@ def csv_rows(stream: TextIO, columns: Iterable[object]) -> Callable[[Iterable[ob
 
 
 def csv_bytes(columns: Iterable[object], rows: Iterable[Iterable[object]]) -> bytes:
-    """`csv_text` in UTF-8; half of a surrogate pair, which a file's name can hold, becomes `\\udcNN`."""
+    r"""`csv_text` in UTF-8; half of a surrogate pair, which a file's name can hold, becomes `\udcNN`."""
     return csv_text(columns, rows).encode("utf-8", "backslashreplace")

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stfer.nearest import did_you_mean
+
 # What each precision asks of the matrix units: JAX's own default for float32 would be TensorFloat-32 on recent GPUs.
 PRECISIONS = {"float32": "highest", "tensorfloat32": "tensorfloat32", "bfloat16": "default"}
 
@@ -261,7 +263,10 @@ def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
         ValueError: For an unknown preset or a field out of range.
     """
     if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}")
+        raise ValueError(
+            f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}"
+            f"{did_you_mean(name, PRESETS)}"
+        )
     changed = {key: value for key, value in overrides.items() if value is not None}
     settings = PRESETS[name] | _OF_ARCHITECTURE.get((name, architecture), {})
     for key in NESTED.values():
@@ -291,9 +296,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         if dot and prefix in NESTED:
             found.setdefault(NESTED[prefix], {})[inner] = _json_or_text(value)
         elif dot or name not in types or name in NESTED.values():
-            known = ", ".join([n for n in types if n not in NESTED.values()])
+            known = [n for n in types if n not in NESTED.values()]
             raise ValueError(
-                f"--set={text}: {name!r} is no setting; use {known}, model.FIELD or augment.FIELD"
+                f"--set={text}: {name!r} is no setting; use {', '.join(known)}, model.FIELD or "
+                f"augment.FIELD{did_you_mean(name, known)}"
             )
         else:
             found[name] = _typed(name, types[name], value)

@@ -112,6 +112,7 @@ class Totals(NamedTuple):
 
     @staticmethod
     def zero() -> "Totals":
+        """Totals of nothing."""
         return Totals(*(jnp.zeros((), jnp.float32) for _ in Totals._fields))
 
 

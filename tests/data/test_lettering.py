@@ -47,7 +47,7 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch):
 
 @pytest.mark.filterwarnings("error:Glyph")
 def test_no_figure_has_boxes():
-    """matplotlib warns of every character that it draws as a box; warnings are errors here."""
+    """Every character that is drawn as a box makes matplotlib warn, and warnings are errors here."""
     figure = Figure()
     axes = figure.add_subplot()
     axes.bar(NAMES, range(len(NAMES)), label="笑")

@@ -10,7 +10,7 @@ def relu(x):
 
 
 def convolve(x, params, stride=1):
-    """x [batch, height, width, in], kernel [rows, columns, in, out]."""
+    """Convolve x [batch, height, width, in], kernel [rows, columns, in, out]."""
     kernel, bias = np.float64(params["kernel"]), np.float64(params["bias"])
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(1, 2))
     windows = windows[:, ::stride, ::stride]  # [batch, y, x, in, rows, columns]

@@ -9,6 +9,7 @@ import numpy as np
 
 from stfer.data.faces.box import Face
 from stfer.data.faces.detectors import DETECTORS
+from stfer.nearest import did_you_mean
 
 MISSING_FACES = ("drop", "interpolate")
 
@@ -33,7 +34,10 @@ class CropSettings:
 
     def __post_init__(self):
         if self.detector not in DETECTORS:
-            raise ValueError(f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}")
+            raise ValueError(
+                f"detector {self.detector!r} is unknown: use {', '.join(DETECTORS)}"
+                f"{did_you_mean(self.detector, DETECTORS)}"
+            )
         margin = DETECTORS[self.detector].margin if self.margin is None else self.margin
         object.__setattr__(self, "margin", margin)
         if not -0.4 <= margin <= 2:
@@ -53,6 +57,7 @@ class CropSettings:
         return 1 + 2 * (self.margin or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
+        """The settings as a dict of JSON's types."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -97,6 +102,8 @@ def crop_face(frame: np.ndarray, face: Face, settings: CropSettings) -> np.ndarr
 
     Args:
         frame: uint8 [height, width, 3] RGB, or [height, width] grey.
+        face: its box and roll, in the frame's pixels.
+        settings: margin and size of the crop.
 
     Returns:
         uint8 [size, size, 3] RGB; a grey frame gives three equal channels.

@@ -17,6 +17,7 @@ def find_faces(frame: np.ndarray, settings: CropSettings, near: Face | None = No
 
     Args:
         frame: uint8 [height, width, 3] RGB, or [height, width] grey.
+        settings: which detector searches.
         near: the last frame's face; only its neighbourhood is searched, for faces of about its size.
 
     Returns:

@@ -57,7 +57,8 @@ def register_detector(
 
     Args:
         name: What settings call it.
-        margin, check: As in `Detector`.
+        margin: As in `Detector`.
+        check: As in `Detector`.
 
     Raises:
         ValueError: Another function has the name.

@@ -42,6 +42,7 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 
 @register_detector("lbp", margin=0.35)  # The margin was measured: BUILD_NOTES.md.
 def search(frame: np.ndarray, near: Face | None, fine: bool = False) -> list[Face]:
+    """Faces of a frame, uint8 RGB or grey; with `near`, in that box's neighbourhood alone."""
     if near is None:
         shorter = min(frame.shape[:2])
         searches = WHOLE_SEARCHES

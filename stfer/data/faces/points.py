@@ -56,6 +56,8 @@ def to_crop(points: np.ndarray, face: Face, settings: CropSettings) -> np.ndarra
 
     Args:
         points: [..., 2] in frame pixels.
+        face: the box that the crop is cut around.
+        settings: margin and size of the crop.
     """
     left, top, side = crop_square(face, settings)
     points = np.asarray(points, np.float64)

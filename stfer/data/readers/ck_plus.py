@@ -199,7 +199,7 @@ def read_label(folder: Path) -> tuple[str, str] | None:
 
 
 def parse_label(data: bytes) -> str:
-    """The emotion of a label file's bytes, such as `b"   3.0000000e+00\\n"`: disgust.
+    r"""The emotion of a label file's bytes, such as `b"   3.0000000e+00\n"`: disgust.
 
     Raises:
         ValueError: the bytes do not hold exactly one whole number from 1 to 7.

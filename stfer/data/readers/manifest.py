@@ -20,6 +20,7 @@ from stfer.data.readers import tree
 from stfer.data.readers.manifest_table import Row, parse
 from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
+from stfer.nearest import did_you_mean_path
 
 _MAX_BYTES = 256 << 20
 _MAX_ERRORS = 200
@@ -57,7 +58,8 @@ def read(
     """
     manifest = Path(os.path.expanduser(manifest))
     if not manifest.is_file():
-        raise FileNotFoundError(f"{manifest} is no file: --root is the CSV manifest")
+        hint = "" if manifest.exists() else did_you_mean_path(manifest)
+        raise FileNotFoundError(f"{manifest} is no file: --root is the CSV manifest{hint}")
     if manifest.stat().st_size > _MAX_BYTES:
         raise ValueError(
             f"{manifest} is larger than {_MAX_BYTES >> 20} MiB, too large for a manifest"

@@ -15,6 +15,7 @@ from stfer.data.labels import emotion, load_synonyms
 from stfer.data.readers import tree
 from stfer.data.readers.registry import register_reader
 from stfer.data.sequence import EMOTIONS_6, Dropped, FrameSource, Sequence, readable
+from stfer.nearest import did_you_mean
 
 POPULATION = "oulu_casia"
 FRAME_RATE = 25.0  # Zhao et al. 2011.
@@ -72,7 +73,9 @@ def read(
     lights = tuple(dict.fromkeys(lights))
     for light in lights:
         if light not in LIGHTS:
-            raise ValueError(f"light {light!r} is unknown: use {', '.join(LIGHTS)}")
+            raise ValueError(
+                f"light {light!r} is unknown: use {', '.join(LIGHTS)}{did_you_mean(light, LIGHTS)}"
+            )
     if not lights:
         raise ValueError(f"no light is named: use {', '.join(LIGHTS)}")
     layout = find_layout(root, modality)

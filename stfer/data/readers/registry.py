@@ -83,7 +83,8 @@ def register_reader(
         name: What `experiments.preprocess --dataset=NAME` calls the set.
         population: Whose subjects these are; sets of one population share their subjects. By default the name of the
             shard folder.
-        complete, note: As in `Reader`.
+        complete: As in `Reader`.
+        note: As in `Reader`.
 
     Raises:
         ValueError: Another function has the name.

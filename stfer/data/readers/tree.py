@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stfer.data.pictures import EXTRA, PLUGINS, is_picture, is_unread
 from stfer.data.sequence import readable
+from stfer.nearest import did_you_mean_path
 
 # Digits of a time since 1970 in seconds, milliseconds, microseconds and nanoseconds, up to the year 2286.
 _STAMP_DIGITS = {10: 1.0, 13: 1e3, 16: 1e6, 19: 1e9}
@@ -178,7 +179,9 @@ def find_root(root: str | Path, nestings: Iterable[str], what: str) -> Path | No
     """The first of `root/nesting` that is a folder, in any case; None without one."""
     root = Path(root)
     if not root.exists():
-        raise FileNotFoundError(f"{root} does not exist: --root is the folder of {what}")
+        raise FileNotFoundError(
+            f"{root} does not exist: --root is the folder of {what}{did_you_mean_path(root)}"
+        )
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file: --root is the unpacked folder of {what}")
     return next((found for n in nestings if (found := descend(root, n)) is not None), None)

@@ -31,6 +31,7 @@ from stfer.data.shards.streams import (
     declared_streams,
     stream_of,
 )
+from stfer.nearest import did_you_mean_path
 
 FORMAT = 2
 HEADER = "header.json"
@@ -95,6 +96,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     if not folder.is_dir() or not os.path.lexists(path):
         raise FileNotFoundError(
             f"{folder} is no shard folder (it has no {HEADER}); `python -m experiments.preprocess` makes one"
+            f"{'' if folder.is_dir() else did_you_mean_path(folder)}"
         )
     try:
         header = json.loads(_read_text(folder, HEADER))

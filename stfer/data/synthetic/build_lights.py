@@ -79,8 +79,8 @@ def build(package: Path) -> dict[str, np.ndarray]:
     """Read the package and return the arrays of lights.npz.
 
     Raises:
-      FileNotFoundError: no such package.
-      ValueError: the file is not the package that this script was written for.
+        FileNotFoundError: no such package.
+        ValueError: the file is not the package that this script was written for.
     """
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     if digest != PACKAGE_SHA256:
@@ -103,6 +103,7 @@ def build(package: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> int:
+    """Read the archive that the command line names and write the file; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -33,8 +33,9 @@ def blinks(rng: np.random.Generator, times: np.ndarray, often: float) -> np.ndar
     """Closure of the lids, float [frames] in [0, 0.95].
 
     Args:
-      times: float [frames], seconds.
-      often: blinks a second, on average.
+        rng: the sequence's stream.
+        times: float [frames], seconds.
+        often: blinks a second, on average.
     """
     closure = np.zeros(len(times))
     for _ in range(rng.poisson(often * (times[-1] - times[0] + 0.2))):
@@ -90,7 +91,9 @@ def mouth(rng: np.random.Generator, times: np.ndarray, busy: float) -> np.ndarra
     """Weights of MOUTH_UNITS of a calm mouth that is still, speaks or swallows, float [frames, units].
 
     Args:
-      busy: how often it is not still, in [0, 1]; drawn anew every STRETCH seconds.
+        rng: the sequence's stream.
+        times: float [frames], seconds.
+        busy: how often it is not still, in [0, 1]; drawn anew every STRETCH seconds.
     """
     weights = np.zeros((len(times), len(MOUTH_UNITS)))
     for first in np.arange(times[0], times[-1], STRETCH):

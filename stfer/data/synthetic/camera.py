@@ -22,13 +22,13 @@ class Session:
     """One sequence's light and camera.
 
     Attributes:
-      light: what lights the face.
-      background: float32 [height, width, 3], linear, at the drawing size.
-      white: float32 [3], gains of the camera's channels: its colour cast.
-      exposure, sensor_noise, grain, blur, zoom: floats; noise in grey levels, grain (the size of its blotches) and
-        blur in pixels.
-      jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
-      grey: whether the camera is monochrome.
+        light: what lights the face.
+        background: float32 [height, width, 3], linear, at the drawing size.
+        white: float32 [3], gains of the camera's channels: its colour cast.
+        exposure, sensor_noise, grain, blur, zoom: floats; noise in grey levels, grain (the size of its blotches) and
+            blur in pixels.
+        jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
+        grey: whether the camera is monochrome.
     """
 
     light: Light
@@ -95,10 +95,12 @@ def draw_session(
     """Light and camera from the person's stream (the session) and the sequence's (small changes).
 
     Args:
-      light: `lamp`, `dark` or the name of a panorama; drawn if None.
+        rng: the person's stream.
+        rng_sequence: the sequence's stream.
+        light: `lamp`, `dark` or the name of a panorama; drawn if None.
 
     Raises:
-      ValueError: no such light.
+        ValueError: no such light.
     """
     names, _, _ = lights.load_lights()
     choice, panorama = rng.random(), names[rng.integers(len(names))]
@@ -140,11 +142,12 @@ def develop(session: Session, image: np.ndarray, rng: np.random.Generator) -> np
     """What the camera records of a drawn image.
 
     Args:
-      image: float32 [height, width, 3], linear light, at the drawing size.
-      rng: the frame's stream, for sensor noise and flicker.
+        session: light and camera.
+        image: float32 [height, width, 3], linear light, at the drawing size.
+        rng: the frame's stream, for sensor noise and flicker.
 
     Returns:
-      uint8 [HEIGHT, WIDTH, 3], RGB; three equal channels for a monochrome camera.
+        uint8 [HEIGHT, WIDTH, 3], RGB; three equal channels for a monochrome camera.
     """
     picture = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     picture = np.sqrt(np.clip(picture * (session.white * np.float32(session.exposure)), 0, 1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from stfer.data.synthetic.identities import Identity
 from stfer.data.synthetic.lights import DARK, LAMP, load_lights
 from stfer.data.synthetic.recipes import VARIANTS
+from stfer.nearest import did_you_mean
 
 LARGEST_TURN = 30.0
 
@@ -15,15 +16,16 @@ class Conditions:
     """Settings of sequences; what is None is drawn. What is not asked for stays the same, whatever else is.
 
     Attributes:
-      glasses, beard, makeup: whether they are worn.
-      light: `lamp`, `dark`, or a panorama of `lights.load_lights`.
-      turn: degrees of yaw at the first frame; half of the sequences turn to either side.
-      variant: a way of `recipes.VARIANTS`, for sequences of the emotion that has it.
-      intensity: of the apex, 0.3 to 1.15.
-      jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
+        glasses, beard, makeup: whether they are worn.
+        light: `lamp`, `dark`, or a panorama of `lights.load_lights`.
+        turn: degrees of yaw at the first frame; half of the sequences turn to either side.
+        variant: a way of `recipes.VARIANTS`, for sequences of the emotion that has it.
+        intensity: of the apex, 0.3 to 1.15.
+        jpeg: quality of the camera's JPEG, 1 to 100; 0 for none.
 
     Example:
-      >>> Conditions(glasses=True, light="dark", turn=20.0)
+        >>> Conditions(glasses=True, light="dark", turn=20.0).light
+        'dark'
     """
 
     glasses: bool | None = None
@@ -39,7 +41,10 @@ class Conditions:
         lights = (LAMP, DARK, *load_lights()[0])
         ways = [way for recipes in VARIANTS.values() for way in recipes]
         if self.light not in (None, *lights):
-            raise ValueError(f"light={self.light!r}: must be one of {', '.join(lights)}")
+            raise ValueError(
+                f"light={self.light!r}: must be one of {', '.join(lights)}"
+                f"{did_you_mean(str(self.light), lights)}"
+            )
         if self.variant not in (None, *ways):
             raise ValueError(f"variant={self.variant!r}: must be one of {', '.join(ways)}")
         for name, least, most in (

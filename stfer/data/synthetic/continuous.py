@@ -29,16 +29,16 @@ def perform_in_turn(
     """Draw one take: calm, then each emotion's onset, apex, hold and offset with a calm stretch after it.
 
     Args:
-      rng: the take's random stream.
-      emotions: of EMOTIONS_6; `neutral` stands for a longer calm stretch.
-      resting: face units that the person's neutral face already shows.
-      rate: frames a second.
-      intensity: of every apex; each drawn if None.
-      turn: degrees of yaw; drawn if None.
+        rng: the take's random stream.
+        emotions: of EMOTIONS_6; `neutral` stands for a longer calm stretch.
+        resting: face units that the person's neutral face already shows.
+        rate: frames a second.
+        intensity: of every apex; each drawn if None.
+        turn: degrees of yaw; drawn if None.
 
     Returns:
-      The performance; its `apexes` name the first frame at which each expression is whole. Faces hold it for 0.7 to
-      1.2 s, then let go within 0.5 to 0.9 s and stay calm for 1 to 1.6 s.
+        The performance; its `apexes` name the first frame at which each expression is whole. Faces hold it for 0.7 to
+        1.2 s, then let go within 0.5 to 0.9 s and stay calm for 1 to 1.6 s.
     """
     plans, clock = [], rng.uniform(1.0, 1.5)
     for emotion in emotions:

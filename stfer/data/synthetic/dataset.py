@@ -53,8 +53,8 @@ class Task:
     """One sequence to write.
 
     Attributes:
-      seed, subject, emotion, take, conditions: as in `stage`.
-      moments: as in `frames_at`; the whole sequence if None.
+        seed, subject, emotion, take, conditions: as in `stage`.
+        moments: as in `frames_at`; the whole sequence if None.
     """
 
     seed: int
@@ -190,21 +190,21 @@ def generate(
     The set is written beside `out` and renamed at the end, so `out` exists only when it is complete.
 
     Args:
-      out: the folder to make; it must not exist, or be empty.
-      subjects: number of people, 1 to 999.
-      seed: of the set; the same seed gives the same bytes.
-      workers: processes; by default one a core.
-      progress: whether to show a progress bar with frames a second and the time left.
-      moments: which frames of each sequence to write, see `moments.frames_at`; whole sequences if None.
-      takes: sequences a person and emotion, 1 to 166.
-      conditions: what is asked of every sequence instead of being drawn.
+        out: the folder to make; it must not exist, or be empty.
+        subjects: number of people, 1 to 999.
+        seed: of the set; the same seed gives the same bytes.
+        workers: processes; by default one a core.
+        progress: whether to show a progress bar with frames a second and the time left.
+        moments: which frames of each sequence to write, see `moments.frames_at`; whole sequences if None.
+        takes: sequences a person and emotion, 1 to 166.
+        conditions: what is asked of every sequence instead of being drawn.
 
     Returns:
-      `out` as a path.
+        `out` as a path.
 
     Raises:
-      ValueError: a number out of range.
-      FileExistsError: `out` is not empty.
+        ValueError: a number out of range.
+        FileExistsError: `out` is not empty.
     """
     out = Path(out)
     for name, value, most in (("subjects", subjects, MAX_SUBJECTS), ("takes", takes, MAX_TAKES)):

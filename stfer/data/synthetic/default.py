@@ -55,17 +55,18 @@ def ensure(
     Two processes may call this at once: one makes the set, the other waits for it.
 
     Args:
-      cache_dir: the cache; the set goes into its folder `synthetic`.
-      subjects: number of people, each with six sequences.
-      seed: of the set.
-      workers: processes; by default one a core.
-      progress: whether to show progress bars.
-      crop: how faces are found and cut; the preprocessing default if None.
-      landmarks: whether it has the stream `landmarks`, as the detector finds them; such a set is kept beside the other.
+        cache_dir: the cache; the set goes into its folder `synthetic`.
+        subjects: number of people, each with six sequences.
+        seed: of the set.
+        workers: processes; by default one a core.
+        progress: whether to show progress bars.
+        crop: how faces are found and cut; the preprocessing default if None.
+        landmarks: whether it has the stream `landmarks`, as the detector finds them; such a set is kept beside
+            the other.
 
     Raises:
-      ValueError: a number out of range.
-      OSError: the cache cannot be written.
+        ValueError: a number out of range.
+        OSError: the cache cannot be written.
     """
     crop = crop or CropSettings()
     folder = shard_folder(cache_dir, subjects, seed, crop, landmarks)

@@ -51,13 +51,13 @@ class Performance:
     """How one sequence is played, frame by frame.
 
     Attributes:
-      units: names of the face units.
-      weights: float32 [frames, units], the identity's resting expression included.
-      rotation: float32 [frames, 3], head pitch, yaw, roll in radians.
-      shift: float32 [frames, 3], head translation in decimetres.
-      gaze: float32 [frames, 2], eye yaw and pitch in radians, relative to the camera.
-      progress: float32 [frames], share of the apex that is reached, 0 to 1; 0 throughout if nothing is expressed.
-      apexes: (emotion, way of VARIANTS, intensity, frame) of each expression, in order.
+        units: names of the face units.
+        weights: float32 [frames, units], the identity's resting expression included.
+        rotation: float32 [frames, 3], head pitch, yaw, roll in radians.
+        shift: float32 [frames, 3], head translation in decimetres.
+        gaze: float32 [frames, 2], eye yaw and pitch in radians, relative to the camera.
+        progress: float32 [frames], share of the apex that is reached, 0 to 1; 0 throughout if nothing is expressed.
+        apexes: (emotion, way of VARIANTS, intensity, frame) of each expression, in order.
     """
 
     units: tuple[str, ...]
@@ -140,12 +140,14 @@ def apex_weights(
     """One apex: a way of the emotion with random intensity, mix and asymmetry.
 
     Args:
-      variant: a key of VARIANTS[emotion]; drawn if None.
-      intensity: drawn from INTENSITIES if None.
+        rng: the sequence's stream.
+        emotion: one of EMOTIONS_6.
+        variant: a key of VARIANTS[emotion]; drawn if None.
+        intensity: drawn from INTENSITIES if None.
 
     Returns:
-      The weights of the face units, the way, and the intensity. Both may be asked for or drawn; an apex that would
-      move nothing by MIN_REACH is played stronger, and its intensity is what it was raised to.
+        The weights of the face units, the way, and the intensity. Both may be asked for or drawn; an apex that would
+        move nothing by MIN_REACH is played stronger, and its intensity is what it was raised to.
     """
     names = list(VARIANTS[emotion])
     drawn, strength = names[rng.integers(len(names))], draw_intensity(rng)
@@ -180,7 +182,9 @@ def draw_pose(rng: np.random.Generator, frames: int, turn: float | None) -> np.n
     Most people face the camera within a few degrees; every seventh sequence is turned, up to 20 degrees.
 
     Args:
-      turn: degrees of yaw to either side; drawn if None.
+        rng: the sequence's stream.
+        frames: their number.
+        turn: degrees of yaw to either side; drawn if None.
     """
     spread = np.array([5.0, 10.0, 4.5]) if rng.random() < 0.15 else np.array([2.5, 3.0, 2.0])
     start = rng.normal(0, spread).clip([-14, -20, -20], [14, 20, 20])
@@ -213,11 +217,13 @@ def finish(
     """Add what calm faces do, the head, the eyes and their lids to the curves of an expression.
 
     Args:
-      times: float [frames], seconds from the first frame.
-      units: face unit -> float [frames], what the expression adds to the resting face.
-      resting: face unit -> weight that the neutral face shows.
-      progress, apexes: as in Performance.
-      turn: degrees of yaw; drawn if None.
+        rng: the sequence's stream.
+        times: float [frames], seconds from the first frame.
+        units: face unit -> float [frames], what the expression adds to the resting face.
+        resting: face unit -> weight that the neutral face shows.
+        progress: as in Performance.
+        apexes: as in Performance.
+        turn: degrees of yaw; drawn if None.
     """
     frames, expressed = len(times), bool(apexes)
     names = tuple(sorted({*units, *resting, *LID_UNITS, *calm.MOUTH_UNITS}))
@@ -273,10 +279,12 @@ def perform(
     """Draw one sequence: neutral to apex, or a calm face that expresses nothing.
 
     Args:
-      rng: the sequence's own random stream.
-      emotion: one of EMOTIONS_6, or NEUTRAL.
-      resting: face units that the person's neutral face already shows.
-      variant, intensity, turn: as in `apex_weights` and `draw_pose`; drawn if None.
+        rng: the sequence's own random stream.
+        emotion: one of EMOTIONS_6, or NEUTRAL.
+        resting: face units that the person's neutral face already shows.
+        variant: as in `apex_weights`; drawn if None.
+        intensity: as in `apex_weights`; drawn if None.
+        turn: as in `draw_pose`; drawn if None.
     """
     if emotion == NEUTRAL:
         frames = int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1))

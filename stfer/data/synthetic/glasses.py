@@ -35,7 +35,7 @@ def fit(head: Head, vertices: np.ndarray, look: Mapping[str, float]) -> dict[str
     """The lines of a person's glasses in the space of the neutral vertices.
 
     Returns:
-      lens_l, lens_r: float [PIECES, 3], closed outlines; bridge, temple_l, temple_r: float [n, 3], open lines.
+        lens_l, lens_r: float [PIECES, 3], closed outlines; bridge, temple_l, temple_r: float [n, 3], open lines.
     """
     joints = {s: vertices[head.anchors[f"joint-{s}-eye"]].mean(0) for s in "lr"}
     middle = (joints["l"] + joints["r"]) / 2
@@ -87,10 +87,11 @@ def draw(
     """Draw glasses over a face, in place.
 
     Args:
-      image: float32 [height, width, 3], linear.
-      depth: float32 [height, width], distance of the body's surface, inf where none is.
-      lines: as `fit` gives them, posed, relative to the camera's origin.
-      look: the person's settings.
+        image: float32 [height, width, 3], linear.
+        depth: float32 [height, width], distance of the body's surface, inf where none is.
+        lines: as `fit` gives them, posed, relative to the camera's origin.
+        look: the person's settings.
+        session: light and camera.
     """
     screens = {name: session.project(points) for name, points in lines.items()}
     scale = session.scale

@@ -83,7 +83,9 @@ def beard_mask(place: np.ndarray, lips: np.ndarray, style: float) -> np.ndarray:
     """Where a beard grows, [height, width].
 
     Args:
-      style: from 0 to 1: all of it up to 0.5, then moustache, goatee, and chin and jaw without moustache.
+        place: float32 [height, width, 3], place of each texel on the average head.
+        lips: float32 [height, width] in [0, 1].
+        style: from 0 to 1: all of it up to 0.5, then moustache, goatee, and chin and jaw without moustache.
     """
     x, y, z = np.abs(place[..., 0]), place[..., 1], place[..., 2]
     jaw = smoothstep((6.72 + 0.55 * np.clip(x - 0.25, 0, 1) - y) / 0.14)

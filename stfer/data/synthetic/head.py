@@ -24,14 +24,14 @@ class Head:
     """The mesh and its targets.
 
     Attributes:
-      vertices: float32 [vertices, 3], the neutral average head.
-      triangles: int64 [triangles, 3], counter-clockwise seen from outside.
-      uv: float32 [triangles, 3, 2], texture place of each corner, v downwards, in the unit square.
-      parts: uint8 [triangles], index into PARTS.
-      anchors: vertex ids of joints and eyeballs by group name of the base mesh.
-      targets: name -> (vertex ids [k], displacements float32 [k, 3]).
-      masks: lips, eyelids, ears: uint8 images over the head's window of the texture square.
-      to_vertices: sparse [vertices, triangles], sums a triangle's value into its corners.
+        vertices: float32 [vertices, 3], the neutral average head.
+        triangles: int64 [triangles, 3], counter-clockwise seen from outside.
+        uv: float32 [triangles, 3, 2], texture place of each corner, v downwards, in the unit square.
+        parts: uint8 [triangles], index into PARTS.
+        anchors: vertex ids of joints and eyeballs by group name of the base mesh.
+        targets: name -> (vertex ids [k], displacements float32 [k, 3]).
+        masks: lips, eyelids, ears: uint8 images over the head's window of the texture square.
+        to_vertices: sparse [vertices, triangles], sums a triangle's value into its corners.
     """
 
     vertices: np.ndarray
@@ -55,7 +55,7 @@ class Head:
         """The weighted sum of targets, float32 [vertices, 3].
 
         Raises:
-          ValueError: a name that is no target of this head.
+            ValueError: a name that is no target of this head.
         """
         total = np.zeros_like(self.vertices)
         for name, weight in weights.items():

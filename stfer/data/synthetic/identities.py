@@ -103,13 +103,13 @@ class Identity:
     """One person: everything that stays the same over that person's sequences.
 
     Attributes:
-      shape: target name -> weight.
-      resting: face unit -> weight that the neutral face shows.
-      resting_names: keys of RESTING that were drawn.
-      male, age, african, asian, caucasian: the mix, each in [0, 1].
-      melanin: 0 light to 1 dark skin.
-      look: further appearance settings, floats, by name (see `appearance.py`).
-      seed: of the person's texture noise.
+        shape: target name -> weight.
+        resting: face unit -> weight that the neutral face shows.
+        resting_names: keys of RESTING that were drawn.
+        male, age, african, asian, caucasian: the mix, each in [0, 1].
+        melanin: 0 light to 1 dark skin.
+        look: further appearance settings, floats, by name (see `appearance.py`).
+        seed: of the person's texture noise.
     """
 
     shape: Mapping[str, float]

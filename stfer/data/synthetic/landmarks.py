@@ -66,7 +66,7 @@ def errors(seed: int = CHECK_SEED, **how_many: int) -> tuple[np.ndarray, int]:
     """Distances of detected from exact points, in per cent of the distance between the eyes.
 
     Returns:
-      float64 [found frames, 49], and the number of frames in which nothing was found.
+        float64 [found frames, 49], and the number of frames in which nothing was found.
     """
     rows, lost = [], 0
     for portrait, performance, moment, frame in moments(seed, **how_many):

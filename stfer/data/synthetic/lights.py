@@ -20,10 +20,10 @@ class Light:
     """What light reaches a matt surface.
 
     Attributes:
-      name: `lamp`, `dark`, or the panorama's.
-      direction: float32 [3], unit vector to the light that casts shadows and mirrors in eyes and skin.
-      key: float32 [3], its colour.
-      harmonics: float32 [9, 3], coefficients of `basis` for all the other light.
+        name: `lamp`, `dark`, or the panorama's.
+        direction: float32 [3], unit vector to the light that casts shadows and mirrors in eyes and skin.
+        key: float32 [3], its colour.
+        harmonics: float32 [9, 3], coefficients of `basis` for all the other light.
     """
 
     name: str
@@ -82,10 +82,12 @@ def panorama(name: str, angle: float, level: float) -> Light:
     The camera is taken to balance its white for most of the tint. The brightest direction casts weak shadows.
 
     Args:
-      level: luminance at a surface that faces the camera.
+        name: the panorama's.
+        angle: radians that it is turned by.
+        level: luminance at a surface that faces the camera.
 
     Raises:
-      ValueError: no such panorama.
+        ValueError: no such panorama.
     """
     names, all_harmonics, _ = load_lights()
     if name not in names:

@@ -31,10 +31,12 @@ def apply(
     """Paint a person's make-up into a texture, in place.
 
     Args:
-      image: float32 [height, width, 3], square root of reflectance.
-      look: the person's settings: `makeup` (strength), `lipstick`, `eyeshadow`, `eyeliner`, `rouge` and colours.
-      place: float32 [height, width, 3], place of each texel on the average head.
-      lips, brows, lids: float32 [height, width] in [0, 1].
+        image: float32 [height, width, 3], square root of reflectance.
+        look: the person's settings: `makeup` (strength), `lipstick`, `eyeshadow`, `eyeliner`, `rouge` and colours.
+        place: float32 [height, width, 3], place of each texel on the average head.
+        lips: float32 [height, width] in [0, 1].
+        brows: as `lips`.
+        lids: as `lips`.
     """
     strength = look["makeup"]
     x, y = np.abs(place[..., 0]), place[..., 1]

@@ -14,7 +14,7 @@ def parse_moments(texts: Sequence[str]) -> tuple[Moment, ...]:
     """Read moments as typed: `0` and `-15` are frame numbers, `0.5` is a share of the apex, and `apex`.
 
     Raises:
-      ValueError: something else, or out of range; see `check_moments`.
+        ValueError: something else, or out of range; see `check_moments`.
     """
     moments: list[Moment] = []
     for text in texts:
@@ -56,10 +56,10 @@ def frames_at(moments: Sequence[Moment] | None, progress: np.ndarray) -> list[in
     """The frames of one sequence that moments name: ascending, each once; all if `moments` is None.
 
     Args:
-      moments: a frame number (negative ones count from the end); a share, which is the first frame at which the
-        expression has come that far from the resting face to its apex; or `apex`, the last frame. A sequence that
-        expresses nothing reaches no share: there a share is the frame that far on in the sequence.
-      progress: float [frames], see Performance.
+        moments: a frame number (negative ones count from the end); a share, which is the first frame at which the
+            expression has come that far from the resting face to its apex; or `apex`, the last frame. A sequence that
+            expresses nothing reaches no share: there a share is the frame that far on in the sequence.
+        progress: float [frames], see Performance.
     """
     count = len(progress)
     if moments is None:

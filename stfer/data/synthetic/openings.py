@@ -42,10 +42,12 @@ def draw_eyes(
     """Draw the eyeballs where sockets are seen, and the lashes around, in place.
 
     Args:
-      image: float32 [height, width, 3], linear.
-      sockets: bool [height, width].
-      eyeballs: centre [3] and radius of each, relative to the camera's origin.
-      gaze: yaw and pitch in radians.
+        image: float32 [height, width, 3], linear.
+        sockets: bool [height, width].
+        eyeballs: centre [3] and radius of each, relative to the camera's origin.
+        gaze: yaw and pitch in radians.
+        appearance: the person's colours.
+        session: light and camera.
     """
     centres = np.stack([centre for centre, _ in eyeballs])
     screen, _ = session.project(centres)
@@ -112,12 +114,14 @@ def draw_mouth(
     """Draw teeth and tongue where the mouth's interior is seen, and darken its depth, in place.
 
     Args:
-      image: float32 [height, width, 3], linear.
-      interior: bool [height, width].
-      depth: float32 [height, width], distance of the body's surface.
-      posed: float32 [vertices, 3], relative to the camera's origin.
-      normals: float32 [vertices, 3].
-      tongue_out: how far the tongue has come forward, in [0, 1].
+        image: float32 [height, width, 3], linear.
+        interior: bool [height, width].
+        depth: float32 [height, width], distance of the body's surface.
+        head: the mesh.
+        posed: float32 [vertices, 3], relative to the camera's origin.
+        normals: float32 [vertices, 3].
+        session: light and camera.
+        tongue_out: how far the tongue has come forward, in [0, 1].
     """
     box = window(interior)
     if box is None:

@@ -14,11 +14,11 @@ def planes(corners: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Coefficients (a, b, c) with value = a x + b y + c over each triangle.
 
     Args:
-      corners: float [triangles, 3, 2], screen positions.
-      values: float [triangles, 3, channels] at the corners.
+        corners: float [triangles, 3, 2], screen positions.
+        values: float [triangles, 3, channels] at the corners.
 
     Returns:
-      float32 [triangles, 3, channels]; zero slope for triangles without area.
+        float32 [triangles, 3, channels]; zero slope for triangles without area.
     """
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
@@ -66,13 +66,14 @@ def rasterize(
     """The nearest triangle at every pixel.
 
     Args:
-      corners: float [triangles, 3, 2], screen positions.
-      depth: float [triangles, 3], distance from the camera; smaller is nearer.
-      height, width: size of the image in pixels.
+        corners: float [triangles, 3, 2], screen positions.
+        depth: float [triangles, 3], distance from the camera; smaller is nearer.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
 
     Returns:
-      triangle: int64 [height * width], -1 where none is; ties go to the later triangle.
-      nearest: float32 [height * width], depth there, inf where none is.
+        triangle: int64 [height * width], -1 where none is; ties go to the later triangle.
+        nearest: float32 [height * width], depth there, inf where none is.
     """
     nearest = np.full(height * width, np.inf, np.float32)
     winner = np.full(height * width, -1, np.int64)
@@ -96,13 +97,13 @@ def interpolate(
     """Values at pixels from `planes` coefficients.
 
     Args:
-      plane: float32 [triangles, 3, channels].
-      triangle: int [pixels], which triangle each pixel shows.
-      place: int [pixels], row * width + column.
-      width: of the image.
+        plane: float32 [triangles, 3, channels].
+        triangle: int [pixels], which triangle each pixel shows.
+        place: int [pixels], row * width + column.
+        width: of the image.
 
     Returns:
-      float32 [pixels, channels].
+        float32 [pixels, channels].
     """
     y, x = np.divmod(place, width)
     x, y = (x + 0.5).astype(np.float32)[:, None], (y + 0.5).astype(np.float32)[:, None]

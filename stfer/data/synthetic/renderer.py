@@ -81,7 +81,9 @@ class Portrait:
         """Draw frame `moment` of a performance: uint8 [HEIGHT, WIDTH, 3], RGB.
 
         Args:
-          rng: the frame's stream; the camera's noise is drawn from it.
+            performance: what the face does.
+            moment: the frame's number, from 0.
+            rng: the frame's stream; the camera's noise is drawn from it.
         """
         weights, vertices, pose = self._moment(performance, moment)
         posed = pose(vertices, self.follow)
@@ -144,9 +146,9 @@ class Portrait:
         """Draw skin, cloth and hair.
 
         Returns:
-          image: float32 [height, width, 3], linear.
-          parts: int [height, width], index into PARTS, -1 where the background is seen.
-          depth: float32 [height, width], inf there.
+            image: float32 [height, width, 3], linear.
+            parts: int [height, width], index into PARTS, -1 where the background is seen.
+            depth: float32 [height, width], inf there.
         """
         head, session = self.head, self.session
         height, width = session.size

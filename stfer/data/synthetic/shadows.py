@@ -14,12 +14,12 @@ def visibility(depth: np.ndarray, direction: np.ndarray, scale: float) -> np.nda
     """How much light reaches each pixel.
 
     Args:
-      depth: float32 [height, width].
-      direction: [3], unit vector to the key light.
-      scale: pixels per decimetre.
+        depth: float32 [height, width].
+        direction: [3], unit vector to the key light.
+        scale: pixels per decimetre.
 
     Returns:
-      float32 [height, width, 2]: the share of key light not shadowed, and of all light not lost in hollows.
+        float32 [height, width, 2]: the share of key light not shadowed, and of all light not lost in hollows.
     """
     height, width = depth.shape
     small = cv2.resize(depth, (width // 2, height // 2), interpolation=cv2.INTER_NEAREST)

@@ -31,9 +31,9 @@ class Take:
     """A performance of one person before one camera.
 
     Attributes:
-      portrait: the person and the camera.
-      performance: what the face does.
-      key: of the frames' random streams.
+        portrait: the person and the camera.
+        performance: what the face does.
+        key: of the frames' random streams.
     """
 
     portrait: Portrait
@@ -99,14 +99,14 @@ def stage(
     """One sequence of the set, ready to be drawn.
 
     Args:
-      seed: of the set, at least 0.
-      subject: number of the subject, from 1.
-      emotion: one of EMOTIONS_6: neutral to apex; or `neutral`: a calm face that blinks, glances, swallows, speaks.
-      take: from 1; another take is another way of playing it, in another session (light, background, camera).
-      conditions: what is asked for instead of being drawn.
+        seed: of the set, at least 0.
+        subject: number of the subject, from 1.
+        emotion: one of EMOTIONS_6: neutral to apex; or `neutral`: a calm face that blinks, glances, swallows, speaks.
+        take: from 1; another take is another way of playing it, in another session (light, background, camera).
+        conditions: what is asked for instead of being drawn.
 
     Raises:
-      ValueError: the emotion cannot be played, or `conditions.variant` is no way of it.
+        ValueError: the emotion cannot be played, or `conditions.variant` is no way of it.
     """
     if emotion not in PLAYED:
         raise ValueError(f"emotion={emotion!r}: must be one of {', '.join(PLAYED)}")
@@ -127,15 +127,17 @@ def stage_in_turn(
     """One continuous take in which a person shows several expressions in turn, calm before, between and after.
 
     Args:
-      emotions: names of EMOTIONS_6 in the order of the take; `neutral` stands for a longer calm stretch.
-      rate: frames a second.
-      conditions: as in `stage`; `variant` has no meaning here.
+        seed: of the set, at least 0.
+        subject: number of the subject, from 1.
+        emotions: names of EMOTIONS_6 in the order of the take; `neutral` stands for a longer calm stretch.
+        rate: frames a second.
+        conditions: as in `stage`; `variant` has no meaning here.
 
     Returns:
-      A take; `take.performance.apexes` lists (emotion, way, intensity, first frame of the apex).
+        A take; `take.performance.apexes` lists (emotion, way, intensity, first frame of the apex).
 
     Raises:
-      ValueError: an emotion that cannot be played.
+        ValueError: an emotion that cannot be played.
     """
     unknown = [emotion for emotion in emotions if emotion not in PLAYED]
     if unknown:

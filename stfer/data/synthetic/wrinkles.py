@@ -33,8 +33,8 @@ def wrinkle_maps() -> tuple[tuple[slice, slice], np.ndarray]:
     """Where each of WRINKLES darkens the skin.
 
     Returns:
-      The rows and columns of the texture that wrinkles touch.
-      Over these, a map for each, float32 [6, rows, columns] in [0, 1].
+        The rows and columns of the texture that wrinkles touch.
+        Over these, a map for each, float32 [6, rows, columns] in [0, 1].
     """
     place = np.nan_to_num(places(), nan=-9.0)
     x, y, z = np.abs(place[..., 0]), place[..., 1], place[..., 2]
@@ -68,9 +68,9 @@ def wrinkled(texture: np.ndarray, weights: Mapping[str, float], depth: float) ->
     """The texture with the wrinkles of one moment.
 
     Args:
-      texture: uint8 [height, width, 3].
-      weights: of the face units.
-      depth: how deep this person's wrinkles are.
+        texture: uint8 [height, width, 3].
+        weights: of the face units.
+        depth: how deep this person's wrinkles are.
     """
     depths = np.zeros(len(WRINKLES), np.float32)
     for unit, rows in WRINKLING.items():

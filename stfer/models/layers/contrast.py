@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from stfer.nearest import did_you_mean
+
 SIGMA = 1 / 12  # of the frame's side: the Gaussian that says what "local" is.
 FLOOR = 0.02  # Added to the deviation, of full scale 1: flat skin and sensor noise stay small.
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV's conversion to grey.
@@ -26,13 +28,13 @@ def local_contrast(frames: jax.Array) -> jax.Array:
     The surroundings are a Gaussian of SIGMA of the frame's side, cut and normalised anew at the borders.
 
     Args:
-      frames: float [..., height, width, channel] in [0, 1]; each channel for itself.
+        frames: float [..., height, width, channel] in [0, 1]; each channel for itself.
 
     Returns:
-      The same shape, about -3 to 3; a constant frame gives 0.
+        The same shape, about -3 to 3; a constant frame gives 0.
 
     References:
-      Jarrett et al. 2009, "What is the best multi-stage architecture for object recognition?", section 3.
+        Jarrett et al. 2009, "What is the best multi-stage architecture for object recognition?", section 3.
     """
     height, width = frames.shape[-3:-1]
     down = jnp.asarray(blur_matrix(height, SIGMA * height), frames.dtype)
@@ -57,10 +59,10 @@ def contrast_change(clips: jax.Array) -> jax.Array:
     """Local contrast in grey, less its mean over the clip: what moves stays, and what a person looks like goes.
 
     Args:
-      clips: float [..., time, height, width, channel] in [0, 1].
+        clips: float [..., time, height, width, channel] in [0, 1].
 
     Returns:
-      The same shape, all channels alike.
+        The same shape, all channels alike.
     """
     contrast = local_contrast(grey(clips))
     change = contrast - contrast.mean(axis=-4, keepdims=True)
@@ -80,8 +82,11 @@ def normalized(frames: jax.Array, how: str) -> jax.Array:
     """Frames float [..., height, width, channel] in [0, 1], normalised as a key of `NORMALIZATIONS` says.
 
     Raises:
-      ValueError: There is no such normalisation.
+        ValueError: There is no such normalisation.
     """
     if how not in NORMALIZATIONS:
-        raise ValueError(f"normalize is {how!r}; it must be one of {', '.join(NORMALIZATIONS)}")
+        raise ValueError(
+            f"normalize is {how!r}; it must be one of {', '.join(NORMALIZATIONS)}"
+            f"{did_you_mean(how, NORMALIZATIONS)}"
+        )
     return NORMALIZATIONS[how](frames)

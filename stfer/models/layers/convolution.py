@@ -40,12 +40,12 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     and the same values to float32 rounding (an architecture does with `plain=True`).
 
     Args:
-      x: [batch, height, width, in] or [batch, time, height, width, in].
-      kernel: [rows, columns, in, out] or [time, rows, columns, in, out].
-      stride: step over height and width; the step over time is 1.
+        x: [batch, height, width, in] or [batch, time, height, width, in].
+        kernel: [rows, columns, in, out] or [time, rows, columns, in, out].
+        stride: step over height and width; the step over time is 1.
 
     Returns:
-      [batch, (time,) height, width, out].
+        [batch, (time,) height, width, out].
     """
     if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return plain_convolve(x, kernel, stride)
@@ -172,15 +172,15 @@ def _kernel_at_stride_1(kernel: jax.Array, stride: int) -> jax.Array:
 class Convolution(nn.Module):
     """Convolution, bias and activation; without padding unless asked.
 
-    Fields:
-      features: channels out.
-      kernel_size: [(time,) rows, columns].
-      stride: step over height and width.
-      padding: "VALID", or "SAME" for ceil(size / stride) outputs, an odd pixel of padding at the end.
-      activation: ReLU, another function, or None for a linear layer.
-      use_bias: whether there is one.
-      kernel_init: the kernel's start.
-      plain: XLA's own operation, which has forward-mode derivatives.
+    Attributes:
+        features: channels out.
+        kernel_size: [(time,) rows, columns].
+        stride: step over height and width.
+        padding: "VALID", or "SAME" for ceil(size / stride) outputs, an odd pixel of padding at the end.
+        activation: ReLU, another function, or None for a linear layer.
+        use_bias: whether there is one.
+        kernel_init: the kernel's start.
+        plain: XLA's own operation, which has forward-mode derivatives.
     """
 
     features: int

@@ -20,10 +20,10 @@ class Chain(NamedTuple):
     """Potentials of one sequence (or of a batch, with a leading axis everywhere).
 
     Attributes:
-      unary: float32 [time, labels].
-      pairwise: float32 [labels, labels], from a step's label to the next step's.
-      start, end: float32 [labels].
-      mask: float32 [time], 0 for steps beyond the sequence's end; at least the first is 1.
+        unary: float32 [time, labels].
+        pairwise: float32 [labels, labels], from a step's label to the next step's.
+        start, end: float32 [labels].
+        mask: float32 [time], 0 for steps beyond the sequence's end; at least the first is 1.
     """
 
     unary: jax.Array
@@ -52,7 +52,8 @@ def log_partition(chain: Chain, allowed: jax.Array | None = None) -> jax.Array:
     """The logarithm of the sum of exp(score) over all label paths, float32 [].
 
     Args:
-      allowed: [time, labels], 0 where a step cannot have a label; None allows all.
+        chain: the scores of labels and of pairs of labels.
+        allowed: [time, labels], 0 where a step cannot have a label; None allows all.
     """
     unary = chain.unary if allowed is None else jnp.where(allowed > 0, chain.unary, IMPOSSIBLE)
     last, _ = _forward(chain, unary, best=False)

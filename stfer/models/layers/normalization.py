@@ -36,12 +36,12 @@ def batch_statistics(
     """Mean and biased variance of each channel over the rows that count.
 
     Args:
-      x: [batch, ..., channel].
-      mask: [batch], 0 for rows that do not count; None where all do.
-      axis_names: mapped axes to sum over as well.
+        x: [batch, ..., channel].
+        mask: [batch], 0 for rows that do not count; None where all do.
+        axis_names: mapped axes to sum over as well.
 
     Returns:
-      float32 mean [channel], variance [channel] and count [] of values a channel.
+        float32 mean [channel], variance [channel] and count [] of values a channel.
     """
     axes = tuple(range(x.ndim - 1))
     weights = _row_weights(mask, x)
@@ -68,10 +68,10 @@ class BatchNorm(nn.Module):
     every clip with the same probabilities. The variance is the biased one (Keras 2 multiplied it by n / (n - 1), here
     at most 1.00006). Before the first step they are mean 0, variance 1.
 
-    Fields:
-      axis_names: mapped axes inside the model that share the statistics (towers).
-      device_axis: a mapped axis outside the model that shares them too, or None. It is not bound while parameters
-        are initialised and is left out then.
+    Attributes:
+        axis_names: mapped axes inside the model that share the statistics (towers).
+        device_axis: a mapped axis outside the model that shares them too, or None. It is not bound while parameters
+            are initialised and is left out then.
     """
 
     momentum: float = 0.99

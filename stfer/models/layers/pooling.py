@@ -24,10 +24,10 @@ def max_pool(x: jax.Array) -> jax.Array:
     `plain_max_pool` has the others (an architecture with `plain=True` uses it).
 
     Args:
-      x: [..., height, width, channel].
+        x: [..., height, width, channel].
 
     Returns:
-      [..., height // 2, width // 2, channel], the type of x.
+        [..., height // 2, width // 2, channel], the type of x.
     """
     return lax.platform_dependent(x, cpu=_forward, default=plain_max_pool)
 

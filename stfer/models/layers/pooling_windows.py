@@ -11,11 +11,11 @@ def max_pool_windows(x: jax.Array, window: int, stride: int, *, ceil: bool = Fal
     """Maximum over square windows without padding.
 
     Args:
-      x: [batch, height, width, channel].
-      window: pixels a side.
-      stride: pixels from window to window.
-      ceil: whether a last window that hangs over the edge counts, as in Caffe: ceil((size - window) / stride) + 1
-        outputs a side, else floor. The part beyond the edge never wins.
+        x: [batch, height, width, channel].
+        window: pixels a side.
+        stride: pixels from window to window.
+        ceil: whether a last window that hangs over the edge counts, as in Caffe: ceil((size - window) / stride) + 1
+            outputs a side, else floor. The part beyond the edge never wins.
     """
     beyond = [0, 0]
     if ceil:
@@ -30,7 +30,7 @@ def mean_pool(x: jax.Array) -> jax.Array:
     """Mean of non-overlapping 2x2 windows; an odd last row or column is left out.
 
     Args:
-      x: [..., height, width, channel].
+        x: [..., height, width, channel].
     """
     height, width = (side // 2 for side in x.shape[-3:-1])
     x = x[..., : 2 * height, : 2 * width, :]

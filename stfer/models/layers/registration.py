@@ -17,9 +17,9 @@ class MeanFace(nn.Module):
 
     Each shape is centred, scaled to a mean squared distance of 1 and turned to the mean so far, then averaged.
 
-    Fields:
-      extent: share of the unit square's side that the mean face takes.
-      device_axis: a mapped axis that shares the mean, or None.
+    Attributes:
+        extent: share of the unit square's side that the mean face takes.
+        device_axis: a mapped axis that shares the mean, or None.
     """
 
     extent: float = 0.8
@@ -32,7 +32,7 @@ class MeanFace(nn.Module):
         """Take in shapes [batch, points, 2] where `train`, and return the mean face in the unit square.
 
         Returns:
-          float32 [points, 2]; not finite before any training.
+            float32 [points, 2]; not finite before any training.
         """
         shapes = lax.stop_gradient(shapes).astype(jnp.float32)
         shapes = normalised_shapes(shapes)
@@ -67,11 +67,11 @@ def affine_maps(source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Ar
     """The nearest affine map from each set of points to one, by least squares: target = source M' + t.
 
     Args:
-      source: [batch, points, 2].
-      target: [points, 2].
+        source: [batch, points, 2].
+        target: [points, 2].
 
     Returns:
-      M [batch, 2, 2] and t [batch, 2].
+        M [batch, 2, 2] and t [batch, 2].
     """
     middle, aim = source.mean(1), target.mean(0)
     x, y = source - middle[:, None], target - aim[None]
@@ -95,13 +95,14 @@ def resample(
     """Frames seen through affine maps of places in 0..1 from edge to edge; beyond the edge the border repeats.
 
     Args:
-      frames: [batch, height, width, channel].
-      matrices: [batch, 2, 2], and `shifts` [batch, 2]: from a place in the frame to one in the result.
-      size: pixels a side of the result.
-      finer: samples a side of each pixel, averaged, so that shrinking does not alias.
+        frames: [batch, height, width, channel].
+        matrices: [batch, 2, 2]; with `shifts` from a place in the frame to one in the result.
+        shifts: [batch, 2].
+        size: pixels a side of the result.
+        finer: samples a side of each pixel, averaged, so that shrinking does not alias.
 
     Returns:
-      [batch, size, size, channel].
+        [batch, size, size, channel].
     """
     steps = (jnp.arange(size * finer) + 0.5) / (size * finer)
     places = jnp.stack(jnp.meshgrid(steps, steps), axis=-1)  # [row, column, (x, y)]
@@ -127,13 +128,13 @@ def register_faces(
     """Frames warped so that their landmarks lie nearest to the mean face's.
 
     Args:
-      frames: [batch, height, width, channel].
-      landmarks: [batch, points, 2] in crop coordinates.
-      mean_face: [points, 2] in the result's; where it is not finite, frames are only resized.
-      size: pixels a side of the result.
+        frames: [batch, height, width, channel].
+        landmarks: [batch, points, 2] in crop coordinates.
+        mean_face: [points, 2] in the result's; where it is not finite, frames are only resized.
+        size: pixels a side of the result.
 
     Returns:
-      [batch, size, size, channel].
+        [batch, size, size, channel].
     """
     known = jnp.isfinite(mean_face).all()
     matrices, shifts = affine_maps(landmarks, jnp.where(known, mean_face, 0.0))

@@ -14,8 +14,11 @@ def local_response_norm(
     The sum is not divided by `size`, as in the reference's equation; the constants are its, too.
 
     Args:
-      x: [..., channel].
-      size: number of channels in a neighbourhood.
+        x: [..., channel].
+        size: number of channels in a neighbourhood.
+        bias: as in the equation.
+        alpha: as in the equation.
+        beta: as in the equation.
     """
     before, after = size // 2, (size - 1) // 2
     energy = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(before, after)])

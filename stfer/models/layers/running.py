@@ -17,9 +17,9 @@ class RunningMoments(nn.Module):
     After the first pass over the training set they are its own, whatever the batches; before the first row, mean 0 and
     variance 1.
 
-    Fields:
-      limit: rows beyond which old ones begin to be forgotten, so that the counts stay exact in float32.
-      device_axis: a mapped axis outside the model that shares the statistics, or None.
+    Attributes:
+        limit: rows beyond which old ones begin to be forgotten, so that the counts stay exact in float32.
+        device_axis: a mapped axis outside the model that shares the statistics, or None.
     """
 
     limit: float = 1e6
@@ -32,9 +32,9 @@ class RunningMoments(nn.Module):
         """Take in rows [batch, ...] where `train`, and return float32 mean and biased variance, each [...].
 
         Args:
-          rows: the data; the gradient does not pass to it.
-          train: whether these rows count.
-          mask: [batch], 0 for rows that do not count.
+            rows: the data; the gradient does not pass to it.
+            train: whether these rows count.
+            mask: [batch], 0 for rows that do not count.
         """
         shape = rows.shape[1:]
         count = self.variable("batch_stats", "count", jnp.zeros, ())

@@ -51,7 +51,7 @@ def transforms(tile: int, size: int) -> Transforms:
     product of polynomials of m and r coefficients is the transpose of a filter of r taps with m outputs.
 
     Raises:
-      ValueError: more points are needed than are known.
+        ValueError: more points are needed than are known.
     """
     n = tile + size - 1
     if n - 1 > len(_POINTS):
@@ -205,7 +205,7 @@ def _overlap_add(parts: Sequence[jax.Array], axis: int) -> jax.Array:
 
 
 def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a' b for a [rows, m], b [rows, n]."""
+    """The product a' b for a [rows, m], b [rows, n]."""
     return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
 
 

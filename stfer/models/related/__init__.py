@@ -21,6 +21,19 @@ RELATED = (
     "strnn",
 )
 
+__all__ = [
+    "LANDMARKS",
+    "RELATED",
+    "cnn_irnn",
+    "dap3d",
+    "dtagn",
+    "emonets",
+    "inception",
+    "inception_resnet_crf",
+    "register_related",
+    "strnn",
+]
+
 
 def register_related() -> None:
     """Register the systems with what they see of a sequence: a choice where [n] says nothing, see each file."""

@@ -157,10 +157,10 @@ def fusion_penalty(
 class CnnIrnn(nn.Module):
     """The three networks; `part` says whose outputs they are.
 
-    Fields:
-      part: "cnn", float32 logits of every frame [batch, time, classes]; "irnn", logits [batch, classes]; "fusion",
-        the pair (logits [batch, classes], penalty [batch]). Only the networks that the part needs have parameters.
-      size, crop: pixels a side of a frame, and of the part of it that is seen.
+    Attributes:
+        part: "cnn", float32 logits of every frame [batch, time, classes]; "irnn", logits [batch, classes]; "fusion",
+            the pair (logits [batch, classes], penalty [batch]). Only the networks that the part needs have parameters.
+        size, crop: pixels a side of a frame, and of the part of it that is seen.
     """
 
     num_classes: int = 6

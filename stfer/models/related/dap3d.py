@@ -50,11 +50,11 @@ LINEAR_START, SQUARE_START = 0.0, -0.01
 
 
 def displacements(shape: Sequence[int], anchors: jax.Array) -> jax.Array:
-    """phi of every place of a map, from every anchor: float32 [parts, time, rows, columns, 6].
+    """The displacement phi of every place of a map, from every anchor: float32 [parts, time, rows, columns, 6].
 
     Args:
-      shape: time, rows and columns of a map.
-      anchors: [parts, 2], x and y in 0..1.
+        shape: time, rows and columns of a map.
+        anchors: [parts, 2], x and y in 0..1.
     """
     time, rows, columns = shape
     t = (jnp.arange(time) - (time - 1) / 2) / max(time / 2, 1)
@@ -77,12 +77,12 @@ def deformation_start(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = j
 class DAP3D(nn.Module):
     """The network on a window of frames.
 
-    Fields:
-      filters: k, for each part and class.
-      activation: after C1 and C3, "relu" or "tanh".
-      size: pixels a side of a frame; 64 is the paper's.
-      generic_features: of C1.
-      anchors: x and y of each part's place in the crop.
+    Attributes:
+        filters: k, for each part and class.
+        activation: after C1 and C3, "relu" or "tanh".
+        size: pixels a side of a frame; 64 is the paper's.
+        generic_features: of C1.
+        anchors: x and y of each part's place in the crop.
     """
 
     num_classes: int = 6
@@ -148,14 +148,15 @@ def part_filters(
     """A start for C3: k-means centroids of the patches of S2's maps around each part, by class.
 
     Args:
-      maps: S2 of training clips, [clips, time, rows, columns, features].
-      labels: int [clips]; a class without clips takes those of all.
-      num_classes, filters: c and k.
-      anchors: [parts, 2] in 0..1.
-      seed: of k-means.
+        maps: S2 of training clips, [clips, time, rows, columns, features].
+        labels: int [clips]; a class without clips takes those of all.
+        num_classes: c.
+        filters: k.
+        anchors: [parts, 2] in 0..1.
+        seed: of k-means.
 
     Returns:
-      float32 [3, 9, 9, features, parts * c * k], each filter of zero mean and unit norm.
+        float32 [3, 9, 9, features, parts * c * k], each filter of zero mean and unit norm.
     """
     _, time, rows, columns, features = maps.shape
     found = []

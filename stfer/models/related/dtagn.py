@@ -82,10 +82,10 @@ def geometry(landmarks: jax.Array) -> jax.Array:
         x_i = (x_i - x_nose) / std(x)
 
     Args:
-      landmarks: [..., 49, 2].
+        landmarks: [..., 49, 2].
 
     Returns:
-      The same shape; where all points have one x (or y), that coordinate is 0.
+        The same shape; where all points have one x (or y), that coordinate is 0.
     """
     spread = jnp.sqrt(jnp.maximum(landmarks.var(-2, keepdims=True), 1e-12))
     return (landmarks - landmarks[..., NOSE_TIP : NOSE_TIP + 1, :]) / spread

@@ -35,10 +35,10 @@ def mouth_patches(face: np.ndarray) -> list[np.ndarray]:
     """The normalised patches of each section of one face's mouth.
 
     Args:
-      face: uint8 [height, width, 3]; resized to 96x96.
+        face: uint8 [height, width, 3]; resized to 96x96.
 
     Returns:
-      For each of the 4x4 sections, row by row, float32 [patches, 8 * 8 * 3], each of mean 0 and deviation 1.
+        For each of the 4x4 sections, row by row, float32 [patches, 8 * 8 * 3], each of mean 0 and deviation 1.
     """
     face = cv2.resize(face, (FACE, FACE), interpolation=cv2.INTER_AREA)
     mouth = face[ROWS, COLUMNS].astype(np.float32)
@@ -64,11 +64,11 @@ class BagOfMouths:
     """The bag of mouths as a classifier of clips.
 
     Attributes:
-      words: k-means words a section.
-      variance: share of the variance that whitening keeps.
-      strength: of the regression's squared L2 penalty, beside the mean loss.
-      most_patches: of a section that are clustered.
-      seed: of sampling and k-means.
+        words: k-means words a section.
+        variance: share of the variance that whitening keeps.
+        strength: of the regression's squared L2 penalty, beside the mean loss.
+        most_patches: of a section that are clustered.
+        seed: of sampling and k-means.
     """
 
     words: int = 400
@@ -83,7 +83,7 @@ class BagOfMouths:
         """Learn words and regression from clips uint8 [frames, height, width, 3] and their labels [clips].
 
         Raises:
-          ValueError: fewer patches than words.
+            ValueError: fewer patches than words.
         """
         frames = [mouth_patches(face) for clip in clips for face in clip]
         random = np.random.default_rng(self.seed)

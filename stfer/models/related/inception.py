@@ -84,11 +84,11 @@ class InceptionModule(nn.Module):
 class Inception(nn.Module):
     """The network on one frame and its landmarks.
 
-    Fields:
-      size: pixels a side of the registered face.
-      crop: pixels a side of the part of it that is seen in training at one of five places; 0 sees it whole.
-      extra_module: adds the fourth module that the paper's text speaks of.
-      divide: divides all widths, for quick trials.
+    Attributes:
+        size: pixels a side of the registered face.
+        crop: pixels a side of the part of it that is seen in training at one of five places; 0 sees it whole.
+        extra_module: adds the fourth module that the paper's text speaks of.
+        divide: divides all widths, for quick trials.
     """
 
     num_classes: int = 6

@@ -159,12 +159,13 @@ class Trunk(nn.Module):
 class InceptionResNetCRF(nn.Module):
     """Trunk, head and chain; the outputs are a `Chain` of expressions and neutral over the frames.
 
-    Fields:
-      frames: length of the chain.
-      size: pixels a side that a frame is brought to; 75 is the least.
-      head: "flat" (published) or "global".
-      divide: divides the widths of the trunk's branches and of the dense layer, for quick trials.
-      stage: "network" gives logits [batch, time, num_classes + 1] of every frame, neutral last; "chain" the potentials.
+    Attributes:
+        frames: length of the chain.
+        size: pixels a side that a frame is brought to; 75 is the least.
+        head: "flat" (published) or "global".
+        divide: divides the widths of the trunk's branches and of the dense layer, for quick trials.
+        stage: "network" gives logits [batch, time, num_classes + 1] of every frame, neutral last; "chain" the
+            potentials.
     """
 
     num_classes: int = 6

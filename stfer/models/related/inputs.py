@@ -19,7 +19,8 @@ def resized(frames: jax.Array, size: int) -> jax.Array:
     """Frames of `size` x `size` pixels, linear between pixels, averaging where they shrink.
 
     Args:
-      frames: [batch, time, height, width, channel].
+        frames: [batch, time, height, width, channel].
+        size: pixels a side of the result.
     """
     if frames.shape[2:4] == (size, size):
         return frames
@@ -33,10 +34,10 @@ def check_inputs(
     """Raise ValueError unless the inputs of a system have the shapes that it takes.
 
     Args:
-      name: of the system, for the sentence.
-      frames_wanted: its clip length.
-      frames: should be [batch, frames_wanted, height, width, channel].
-      landmarks: should be [batch, time, 49, 2], where the system takes them.
+        name: of the system, for the sentence.
+        frames_wanted: its clip length.
+        frames: should be [batch, frames_wanted, height, width, channel].
+        landmarks: should be [batch, time, 49, 2], where the system takes them.
     """
     if frames.ndim != 5:
         raise ValueError(

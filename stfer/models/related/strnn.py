@@ -45,11 +45,11 @@ def scan_grid(inputs: jax.Array, recurrent: jax.Array) -> jax.Array:
         h_ij = relu(inputs_ij + (h_{i,j-1} + h_{i-1,j} + h_{i-1,j-1}) W)
 
     Args:
-      inputs: [rows, columns, batch, hidden], with the bias.
-      recurrent: W [hidden, hidden].
+        inputs: [rows, columns, batch, hidden], with the bias.
+        recurrent: W [hidden, hidden].
 
     Returns:
-      h of every cell, as `inputs`.
+        h of every cell, as `inputs`.
     """
     columns = inputs.shape[1]
     nothing = jnp.zeros(inputs.shape[2:], inputs.dtype)
@@ -133,11 +133,11 @@ class TemporalPass(nn.Module):
 class STRNN(nn.Module):
     """The network; its outputs are the pair (logits [batch, num_classes], penalty [batch]).
 
-    Fields:
-      size, cell: pixels a side of a frame and of a cell.
-      hidden, projections: of each spatial pass (d, K); `merged` is their sum's size (d_m).
-      temporal_hidden, temporal_projections: of each temporal pass (d_t, L).
-      sparsity: lambda1 and lambda2.
+    Attributes:
+        size, cell: pixels a side of a frame and of a cell.
+        hidden, projections: of each spatial pass (d, K); `merged` is their sum's size (d_m).
+        temporal_hidden, temporal_projections: of each temporal pass (d_t, L).
+        sparsity: lambda1 and lambda2.
     """
 
     num_classes: int = 6

@@ -1,0 +1,48 @@
+"""Examples in docstrings run, and what a package names as public is there. Their form is checked by ruff's D rules."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Its example needs a set of faces, which tests/runs/test_identity.py has.
+ELSEWHERE = {"stfer.runs.crossval"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted((ROOT / "stfer").rglob("*.py"))}
+WITH_EXAMPLES = [
+    name
+    for name, path in MODULES.items()
+    if ">>> " in path.read_text("utf-8") and name not in ELSEWHERE
+]
+PACKAGES = [
+    name for name, path in MODULES.items() if path.name == "__init__.py" and name != "stfer"
+]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+    assert results.attempted > 0
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_public_names_are_there(name):
+    package = importlib.import_module(name)
+    assert list(package.__all__) == sorted(set(package.__all__), key=_as_ruff_sorts)
+    for public in package.__all__:
+        assert hasattr(package, public) or f"{name}.{public}" in MODULES, public
+
+
+def _as_ruff_sorts(name):
+    """CONSTANTS, then Classes, then functions."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)

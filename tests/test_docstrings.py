@@ -1,7 +1,10 @@
 """Examples in docstrings run, and what a package names as public is there. Their form is checked by ruff's D rules."""
 
-import doctest
 import importlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,12 +30,28 @@ PACKAGES = [
 ]
 
 
-@pytest.mark.parametrize("name", WITH_EXAMPLES)
-def test_examples_run(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    results = doctest.testmod(importlib.import_module(name))
-    assert results.failed == 0
-    assert results.attempted > 0
+RUN = """
+import doctest, importlib, json, sys
+print(json.dumps({name: doctest.testmod(importlib.import_module(name)) for name in sys.argv[1:]}))
+"""
+
+
+def test_examples_run(tmp_path):
+    """In a process of their own: what they register must not be there for other tests."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *WITH_EXAMPLES],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results.keys() == set(WITH_EXAMPLES)
+    for name, (failed, attempted) in results.items():
+        assert failed == 0, f"{name}: {done.stdout}"
+        assert attempted > 0, name
 
 
 @pytest.mark.parametrize("name", PACKAGES)

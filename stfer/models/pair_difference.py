@@ -17,11 +17,14 @@ from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool
 
+SMALLEST = 56  # pixels a side: of a smaller frame nothing is left after the last convolution
+
 
 class PairDifference(nn.Module):
     """Four convolutions and a dense layer on the reference, the frame, and the frame less the reference, all grey.
 
-    Each block is convolution, ReLU, batch normalisation, and mostly 2x2 max pooling.
+    Each block is convolution, ReLU, batch normalisation, and mostly 2x2 max pooling. Of 96 pixels the inner 72 are
+    looked at; 5x5 places with 192 features are left of them.
 
     Attributes:
         num_classes: length of the logits.
@@ -29,8 +32,9 @@ class PairDifference(nn.Module):
         axis_name: a mapped axis over which batch statistics are joint, or None.
         frames: 2 for (reference, frame), 1 for a single frame.
         features: widths of the convolutions; the first is 5x5 with stride 2, the others 3x3.
-        pooled: numbers of the convolutions that 2x2 max pooling follows. Pooling after the first costs a third of
-            pooling from the second on.
+        pooled: numbers of the convolutions that 2x2 max pooling follows.
+        border: share of the side that is cut off all around, after the local contrast: hair, ears and background. An
+            augmentation that moves the frame before has real pixels to bring in.
         head_features: width of the dense layer.
         dropout: share of the features that is dropped in training before the dense layer and before the logits.
         normalize: a key of `stfer.models.layers.contrast.NORMALIZATIONS`.
@@ -41,7 +45,8 @@ class PairDifference(nn.Module):
     axis_name: str | None = None
     frames: int = 2
     features: Sequence[int] = (32, 64, 128, 192)
-    pooled: Sequence[int] = (2, 3, 4)
+    pooled: Sequence[int] = (2, 3)
+    border: float = 0.125
     head_features: int = 128
     dropout: float = 0.3
     normalize: str = "local_contrast"
@@ -68,11 +73,12 @@ class PairDifference(nn.Module):
                 f"PairDifference takes clips [batch, {self.frames}, height, width, 3 or 1], not an array of shape "
                 f"{clips.shape}"
             )
-        if min(clips.shape[2:4]) < 49:
+        if min(clips.shape[2:4]) < SMALLEST:
             raise ValueError(
-                f"PairDifference takes frames of at least 49x49 pixels, not {clips.shape[2]}x{clips.shape[3]}"
+                f"PairDifference takes frames of at least {SMALLEST}x{SMALLEST} pixels, not "
+                f"{clips.shape[2]}x{clips.shape[3]}"
             )
-        pictures = normalized(grey(clips), self.normalize)
+        pictures = self._inner(normalized(grey(clips), self.normalize))
         channels = [pictures[:, time] for time in range(self.frames)]
         if self.frames == 2:
             channels.append(channels[1] - channels[0])
@@ -93,3 +99,9 @@ class PairDifference(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         logits = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out | {"logits": logits}
+
+    def _inner(self, pictures: jax.Array) -> jax.Array:
+        """[..., height, width, channel] without the border."""
+        height, width = pictures.shape[-3:-1]
+        down, across = round(height * self.border), round(width * self.border)
+        return pictures[..., down : height - down, across : width - across, :]

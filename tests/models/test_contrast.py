@@ -75,7 +75,7 @@ def test_a_model_normalises_its_own_input_and_names_what_there_is():
 
 
 def test_pair_difference_has_the_counted_parameters():
-    """5x5x3x32 and three 3x3 convolutions with biases and batch norms, 4x4x192 features, 128, 7 classes."""
+    """5x5x3x32 and three 3x3 convolutions with biases and batch norms, 5x5x192 features, 128, 7 classes."""
     model = models.create_model("pair_difference", 7)
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2, 96, 96, 3)))
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
@@ -83,4 +83,4 @@ def test_pair_difference_has_the_counted_parameters():
         (25 * 3 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 128 + 128) + (9 * 128 * 192 + 192)
     )
     norms = 2 * (32 + 64 + 128 + 192)
-    assert count == convolutions + norms + (16 * 192 * 128 + 128) + (128 * 7 + 7)
+    assert count == convolutions + norms + (25 * 192 * 128 + 128) + (128 * 7 + 7)

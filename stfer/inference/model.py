@@ -186,7 +186,7 @@ class TrainedModel:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
         self.check_frames_alone()
-        frames = _checked(frames)
+        frames = checked_frames(frames)
         if self.reference == "auto":
             return self._predict_calm(frames, find_faces)
         name = f"the input to {self.architecture}"
@@ -303,7 +303,8 @@ def load_model(folder: str | os.PathLike[str]) -> TrainedModel:
     return TrainedModel(*folders.read_folder(Path(folder)))
 
 
-def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+def checked_frames(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The frames one by one; raises ValueError unless they are uint8 [height, width, 3] or [height, width]."""
     if isinstance(frames, np.ndarray) and (
         frames.ndim == 2 or (frames.ndim == 3 and frames.shape[2] == 3)
     ):

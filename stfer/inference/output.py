@@ -162,20 +162,20 @@ def predict_into(
         timeline.draw(part / TIMELINE, title)
         notes = (*source.notes, *_hints(prediction, tracks, samples, follower))
         files = (record.FRAMES, record.CLIPS, record.JSON, TIMELINE)
-        video = VIDEO if (part / VIDEO).exists() else None
+        shown = VIDEO if (part / VIDEO).exists() else None
         page = watch_page(
             title,
             timeline,
             tracks,
             step=1 / source.rate,
-            video=video,
+            video=shown,
             files=files,
             settings=settings,
             notes=notes,
             up=up,
         )
         write_atomically(part / PAGE, page)
-        names = (PAGE, *files, *([VIDEO] if video else []))
+        names = (PAGE, *files, *([VIDEO] if shown else []))
     paths = [Path(folder) / name for name in names]
     return Outcome(paths, tracks, count, unreadable, seconds, notes, timeline)
 

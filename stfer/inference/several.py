@@ -69,7 +69,7 @@ def predict_all(
         try:
             prediction = make()
             prediction.check()
-            settings = prediction.settings() | about | {"input": name}
+            settings = prediction.settings() | dict(about) | {"input": name}
             outcome = predict_into(
                 prediction, folder / name, settings, should_stop, up=f"../{PAGE}"
             )

@@ -58,10 +58,10 @@ class Curve:
             seconds = self._seconds[:used] / self._counts[:used]
         skipped = -(-(stride - 1) // self.frames_per_bin)
         kept: list[int] = []
-        for place in np.flatnonzero(self._counts):
+        for place in np.flatnonzero(self._counts).tolist():
             if kept and place - kept[-1] - 1 > skipped:
                 kept.append(place - 1)  # An empty one stands for all of the gap.
-            kept.append(int(place))
+            kept.append(place)
         return seconds[kept], means[kept]
 
 

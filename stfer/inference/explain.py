@@ -1,8 +1,10 @@
 """What a network looks at: Grad-CAM and occlusion over the frames of a clip, and occlusion over time.
 
-Grad-CAM (Selvaraju et al. 2017) weighs the maps A_k of a convolution by the mean gradient of a class's logit y,
+Grad-CAM (Selvaraju et al. 2017) weighs the maps A_k of a convolution by the gradient of a class's logit y, here taken
+place by place (HiResCAM, Draelos and Carin 2020): our networks flatten their maps before a dense layer, so a place has
+weights of its own, and a mean over places would explain what no place does.
 
-    L = relu(sum_k a_k A_k),  a_k = mean over places of dy / dA_k
+    L = relu(sum_k dy / dA_k * A_k)
 
 one map a frame where frames go through shared towers, one for the whole clip where they are stacked. Occlusion (Zeiler
 and Fergus 2014) hides a part of all frames, or one whole frame, and counts what the class's probability loses.
@@ -102,8 +104,7 @@ def grad_cam(model: TrainedModel, clip: np.ndarray, number: int, layer: int = -1
         return logits[number], maps
 
     gradient, maps = jax.jit(jax.grad(score, has_aux=True))(jnp.zeros(shape, jnp.float32))
-    weights = np.asarray(gradient).mean((-3, -2), keepdims=True)
-    coarse = np.maximum((weights * np.asarray(maps)).sum(-1), 0)
+    coarse = np.maximum((np.asarray(gradient) * np.asarray(maps)).sum(-1), 0)
     coarse = coarse.reshape(-1, *coarse.shape[-2:])
     if len(coarse) != len(clip):  # Maps of stacked frames are of the clip as a whole.
         coarse = np.broadcast_to(coarse.mean(0), (len(clip), *coarse.shape[1:]))
@@ -166,7 +167,8 @@ def _field_centres(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """The pixels (row, column) that the first and the last place of a convolution's maps look at.
 
-    Measured: the middle of all pixels that the place's gradient reaches, over some clips of noise.
+    Measured: the centre of mass of the place's gradient, over some clips of noise. What normalises a frame by its
+    surroundings reaches far but weakly, so the middle of all that is reached would say nothing.
     """
     random = np.random.default_rng(0)
 
@@ -176,14 +178,15 @@ def _field_centres(
             maps = _run(model, clip, path, jnp.zeros(shape, jnp.float32))[1]
             return maps[..., place, place, :].sum()
 
-        return jnp.abs(jax.grad(total)(clip)).sum((0, 1, 4)) > 0
+        return jnp.abs(jax.grad(total)(clip)).sum((0, 1, 4))
 
     centres = []
     for place in (0, -1):
-        seen = np.zeros(frames.shape[2:4], bool)
-        for _ in range(_FIELD_DRAWS):
-            seen |= np.asarray(reached(random.random(frames.shape, np.float32), place))
-        middle = [np.flatnonzero(seen.any(axis))[[0, -1]].mean() for axis in (1, 0)]
+        clips = (random.random(frames.shape, np.float32) for _ in range(_FIELD_DRAWS))
+        seen = np.sum([np.asarray(reached(clip, place)) for clip in clips], axis=0)
+        middle = [
+            np.average(np.arange(seen.shape[axis]), weights=seen.sum(1 - axis)) for axis in (0, 1)
+        ]
         centres.append((float(middle[0]), float(middle[1])))
     return centres[0], centres[1]
 

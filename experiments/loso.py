@@ -20,6 +20,7 @@ def define_flags() -> None:
     shared.define_settings("early_fusion")
     shared.define_folds()
     shared.define_launch()
+    flags.DEFINE_bool("tensorboard", False, "Write event files for TensorBoard at the end.")
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +32,10 @@ def main(argv: list[str]) -> int:
     from stfer.runs.plan import needed_streams, prepare
     from stfer.runs.stop import stop_requests
 
+    if FLAGS.tensorboard:
+        from stfer.reporting import tensorboard
+
+        tensorboard.check_installed()
     modules.import_modules(FLAGS.modules)
     registration(FLAGS.arch)
     PROTOCOLS.find(FLAGS.protocol)
@@ -78,6 +83,10 @@ def _report(plan, outcome, names, launch) -> int:
     drawn = figures.draw_run(plan.folder.path) if outcome.result["folds_done"] else []
     print(console.result_text(plan, outcome))
     paths = [plan.folder.path / name for name in ("result.json", "predictions.csv")]
+    if FLAGS.tensorboard and drawn:
+        from stfer.reporting import tensorboard
+
+        paths.append(tensorboard.write_events(plan.folder.path))
     command.print_paths([*paths, *drawn])
     if FLAGS.merge and outcome.unfinished:
         print(f"not finished: {', '.join(outcome.unfinished)}")

@@ -3,16 +3,25 @@
     python -m experiments.predict --input=clip.mp4
     python -m experiments.predict --model=models/late_fusion --input=frames_folder --reference=first
     python -m experiments.predict --model=models/single_frame --input=camera:0 --max_frames=250
+    python -m experiments.predict --model=models/late_fusion --input='clips/*.mp4' --input=more_clips
+    python -m experiments.predict --model=models/single_frame --input=camera:0 --live
 
-Writes frames.csv (every frame, with a face or without), clips.csv, predictions.json (both and the votes over
-the whole), timeline.png and annotated.mp4. Faces are tracked apart; a track is a stretch of video, not a person.
+Writes index.html, a page to watch the video with its probabilities, and frames.csv (every frame, with a face or
+without), clips.csv, predictions.json (both and the votes over the whole), timeline.png and annotated.mp4. Several
+inputs get a folder each, and a page and tables of all. Faces are tracked apart; a track is a stretch of video, not a
+person. With --live nothing is written: the page of the newest frame is at an address of this machine.
 """
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 from absl import flags
 
 from experiments import command
+from experiments import flags as shared
+from experiments.flags import inputs
 
 FLAGS = flags.FLAGS
 
@@ -20,78 +29,88 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Define this command's flags."""
     flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
-    flags.DEFINE_list(
-        "modules", [], "Python modules to import first, which register architectures."
-    )
-    flags.DEFINE_string(
-        "input",
-        None,
-        "A video, an image, a folder or list of images (commas, or a .txt), camera:0, or rtsp://...",
-    )
+    shared.define_modules()
+    inputs.define_inputs()
     flags.DEFINE_string("out", None, "Folder to make; default: predictions/INPUT.")
-    flags.DEFINE_integer("stride", 1, "Frames from one clip's end to the next.", lower_bound=1)
-    flags.DEFINE_string(
-        "pair_distance",
-        None,
-        "Late fusion: between the two, in frames (14, as trained) or as 0.5s.",
-    )
-    flags.DEFINE_enum(
-        "reference",
-        None,
-        ["back", "first", "auto"],
-        "Pairs: compare with the frame so long ago, the face's first, or one that it shows as calm.",
-    )
-    flags.DEFINE_float(
-        "rate", None, "Frames a second to count by; default: time stamps, or 25.", lower_bound=0.01
-    )
-    flags.DEFINE_enum(
-        "rotate", "0", ["0", "90", "180", "270"], "Degrees clockwise to turn all frames by."
-    )
-    flags.DEFINE_integer("max_frames", None, "Stop after this many frames.", lower_bound=1)
-    flags.DEFINE_integer("faces", 8, "Faces followed at once, the largest.", lower_bound=1)
     flags.DEFINE_bool("video", True, "Write the annotated video.")
-    flags.DEFINE_integer("chunk", None, "Frames worked on at once (16; camera: 4).", lower_bound=1)
     flags.DEFINE_string("cache_dir", None, "Folder for compiled programs.")
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from pathlib import Path
-
     if not FLAGS.input:
         raise command.UserError("--input is needed; --help lists the flags")
     from stfer.data.sources import default_cache_dir
-    from stfer.inference import load_model, output
-    from stfer.inference.sources import open_source
-    from stfer.inference.windows import parse_distance, window
+    from stfer.inference import load_model
+    from stfer.inference.inputs import common_name, find_inputs
     from stfer.runs import environment, modules
-    from stfer.runs.stop import stop_requests
     from stfer.storage.files import check_new
 
-    source = open_source(FLAGS.input, FLAGS.rate, int(FLAGS.rotate))
-    distance = parse_distance(FLAGS.pair_distance) if FLAGS.pair_distance else None
-    out = Path(FLAGS.out or Path("predictions") / source.name)
-    check_new(out)
+    wheres = find_inputs(FLAGS.input)
+    source = inputs.opened(wheres[0]) if len(wheres) == 1 else None
+    out = Path(
+        FLAGS.out or Path("predictions") / (source.name if source else common_name(FLAGS.input))
+    )
+    if not FLAGS.live:
+        check_new(out)
+    elif source is None:
+        raise command.UserError(f"--live shows one input, and these are {len(wheres)}")
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
-    rate = model.frame_rate if source.is_timed else None
-    reference = FLAGS.reference or model.reference
-    sliding = window(model.rule, FLAGS.stride, distance, reference, rate)
-    prediction = output.Prediction(
-        model, source, sliding, FLAGS.faces, FLAGS.chunk, FLAGS.max_frames, FLAGS.video
-    )
+    where = FLAGS.model or "ships with stfer"
+    about = {"model": f"{where} ({model.architecture}: {', '.join(model.classes)})"}
+    if source is None:
+        return predict_several(model, wheres, out, about)
+    prediction = inputs.prediction(model, source, FLAGS.video)
     prediction.check()
-    settings = prediction.settings() | {"out": out}
-    for name in ("model", "input"):
-        settings[name] = f"{getattr(FLAGS, name) or 'ships with stfer'} ({settings[name]})"
-    command.print_settings("Prediction", settings)
+    settings = prediction.settings() | about
+    settings["input"] = f"{FLAGS.input[0]} ({settings['input']})"
+    if FLAGS.live:
+        return show_live(prediction, settings)
+    command.print_settings("Prediction", settings | {"out": out})
+    from stfer.inference import output
+    from stfer.runs.stop import stop_requests
+
     with stop_requests() as should_stop:
-        outcome = output.predict_into(prediction, out, settings, should_stop)
+        outcome = output.predict_into(prediction, out, settings | {"out": out}, should_stop)
     print(output.outcome_text(prediction, outcome))
     command.print_paths(outcome.paths)
     return should_stop.exit_code if should_stop() and source.kind != "camera" else 0
+
+
+def predict_several(model, wheres: list[str], out: Path, about: dict[str, object]) -> int:
+    """Predict several inputs; the exit code is 1 where one of them could not be."""
+    from stfer.inference import several
+    from stfer.inference.inputs import names_of
+    from stfer.runs.stop import stop_requests
+
+    def prepared(where: str):
+        return inputs.prediction(model, inputs.opened(where), FLAGS.video)
+
+    about |= {"inputs": len(wheres), "out": out}
+    command.print_settings("Predictions", about)
+    named = {name: functools.partial(prepared, w) for name, w in names_of(wheres).items()}
+    with stop_requests() as should_stop:
+        dones = several.predict_all(named, out, about, model.classes, should_stop)
+    print(*dones, sep="\n")
+    command.print_paths(out / name for name in several.FILES)
+    if should_stop():
+        return should_stop.exit_code
+    return command.FAILED if any(done.problem for done in dones) else 0
+
+
+def show_live(prediction, settings: dict[str, object]) -> int:
+    """Serve the live page until the input ends or Ctrl-C."""
+    from stfer.inference.live import serve_live
+    from stfer.runs.stop import stop_requests
+
+    command.print_settings("Live", settings)
+    with stop_requests() as should_stop:
+        told = functools.partial(print, "open", flush=True)
+        print(serve_live(prediction, FLAGS.host, FLAGS.port, should_stop, told))
+    return 0
 
 
 if __name__ == "__main__":

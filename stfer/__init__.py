@@ -5,3 +5,14 @@ After Salinas Ventalló, *Spatio-Temporal Emotion Recognition*. The rooms are `s
 """
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "predict"]
+
+
+def __getattr__(name: str):
+    # Loaded when it is asked for: `import stfer` alone does not wait for JAX.
+    if name == "predict":
+        from stfer.inference.table import predict
+
+        return predict
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 import av.error
+import av.video.reformatter
 import cv2
 import numpy as np
 
@@ -33,7 +34,15 @@ COLOURS = (
     (213, 94, 0),
 )
 SMALLEST_HEIGHT = 240
+# The first one that PyAV's FFmpeg has: every current browser plays H.264, and all but old ones VP9. Without frames
+# that are coded out of order, each one's duration in the file is the time until the next.
+ENCODERS = {
+    "libx264": {"preset": "veryfast", "crf": "21", "bf": "0"},
+    "libopenh264": {},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "crf": "33", "b": "0"},
+}
 _UNITS = 1000  # of a video's clock a second
+_BT601 = 6  # AVCOL_SPC_SMPTE170M
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _DARK = (255, 255, 255), (24, 24, 24)
 
@@ -119,14 +128,16 @@ def _bars(
 
 
 class VideoWriter:
-    """Writes RGB frames to an MP4 file, each at its own time; the first frame decides the size.
+    """Writes RGB frames to an MP4 file that browsers play, each at its own time; the first frame decides the size.
 
     Args:
         path: Ends in `.mp4`; it is made with the first frame.
+        encoder: A key of `ENCODERS`; by default the first one that there is.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, encoder: str | None = None):
         self._path = os.path.abspath(path)
+        self._encoder = encoder or next(name for name in ENCODERS if name in av.codecs_available)
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._size = (0, 0)
@@ -139,7 +150,7 @@ class VideoWriter:
     def __exit__(self, *exception: object) -> None:
         if self._container is not None:
             with self._named_errors():
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._container, None)
                 self._container.close()
 
     def write(self, frame: np.ndarray, seconds: float) -> None:
@@ -166,20 +177,29 @@ class VideoWriter:
                 step = picture.pts - (self._next - 1)
                 self._step = min(step, self._step or step)
             self._next = picture.pts + 1
-            for packet in self._stream.encode(picture):
-                # Nothing follows the last frame; it is shown as long as the others.
-                packet.duration = self._step or _UNITS // 25
-                container.mux(packet)
+            self._mux(container, picture)
+
+    def _mux(self, container: av.container.OutputContainer, picture: av.VideoFrame | None) -> None:
+        """Encode a frame, or with None what the encoder has kept back."""
+        for packet in self._stream.encode(picture):
+            # Nothing follows the last frame; it is shown as long as the others.
+            packet.duration = self._step or _UNITS // 25
+            container.mux(packet)
 
     def _open(self, width: int, height: int) -> av.container.OutputContainer:
-        # MPEG-4 takes even sizes only.
+        # Colour is kept for each two by two pixels, so only even sizes can be written.
         self._size = (width - width % 2, height - height % 2)
-        container = self._container = av.open("file:" + self._path, "w", format="mp4")
-        self._stream = container.add_stream("mpeg4", rate=25)
+        # With its index first, a file can be shown before all of it has been read.
+        place = {"movflags": "+faststart"}
+        container = av.open("file:" + self._path, "w", format="mp4", container_options=place)
+        self._container = container
+        self._stream = container.add_stream(self._encoder, rate=25, options=ENCODERS[self._encoder])
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _UNITS)
-        self._stream.codec_context.bit_rate = max(1_000_000, 5 * width * height)
+        # What the conversion from RGB makes, which a player would otherwise have to guess.
+        self._stream.codec_context.colorspace = _BT601
+        self._stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
         return container
 
     @contextlib.contextmanager

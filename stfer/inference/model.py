@@ -139,6 +139,14 @@ class TrainedModel:
         """Whether frames are all that the model takes."""
         return list(self.inputs) == [FRAMES]
 
+    def check_frames_alone(self) -> None:
+        """Raise ValueError where clips of frames are not all that the model takes."""
+        if not self.sees_frames_alone:
+            raise ValueError(
+                f"{self.architecture} takes {' and '.join(self.inputs)}, and clips hold frames alone: "
+                "give whole frames to `predict`"
+            )
+
     def check_seen_in_pictures(self) -> None:
         """Raise ValueError unless frames, and landmarks found in them, are all that the model takes."""
         if not set(self.inputs) <= {FRAMES, LANDMARKS}:
@@ -198,10 +206,7 @@ class TrainedModel:
         Raises:
             ValueError: Another shape or type.
         """
-        if not self.sees_frames_alone:
-            raise ValueError(
-                f"{self.architecture} takes {' and '.join(self.inputs)}: give whole frames to `predict`"
-            )
+        self.check_frames_alone()
         clips = np.asarray(clips)
         wanted = (self.rule.frames, self.crop.size, self.crop.size, 3)
         if clips.dtype != np.uint8 or clips.shape[1:] != wanted or not len(clips):
@@ -233,7 +238,7 @@ class TrainedModel:
             ValueError: Wrong shape or type, too few frames for a clip, or no face where a clip needs it.
         """
         self.check_seen_in_pictures()
-        frames = _checked(frames)
+        frames = checked_frames(frames)
         if self.reference == "auto":
             return self._predict_calm(frames, find_faces)
         name = f"the input to {self.architecture}"
@@ -348,7 +353,8 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
     return TrainedModel(*folders.read_folder(Path(folder or shipped_model())))
 
 
-def _checked(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+def checked_frames(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The frames one by one; raises ValueError unless they are uint8 [height, width, 3] or [height, width]."""
     if isinstance(frames, np.ndarray) and (
         frames.ndim == 2 or (frames.ndim == 3 and frames.shape[2] == 3)
     ):

@@ -3,12 +3,13 @@
 frames.csv, clips.csv, predictions.json    see `stfer.inference.record`
 timeline.png                               each track's probabilities over time
 annotated.mp4                              the frames with what the model says
+index.html                                 the video with the probabilities in step, see `stfer.inference.pages`
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from stfer.data.faces import FaceFollower
 from stfer.inference import record
 from stfer.inference.drawing import annotated_video
 from stfer.inference.model import TrainedModel
+from stfer.inference.pages.watch import PAGE, watch_page
 from stfer.inference.sources import Frame, Source
 from stfer.inference.stream import CHUNK, LIVE_CHUNK, FrameResult, Summaries, predict_stream
 from stfer.inference.timeline import Timeline
 from stfer.inference.windows import Window
-from stfer.storage.files import staged_folder
+from stfer.storage.files import staged_folder, write_atomically
 
 TIMELINE, VIDEO = "timeline.png", "annotated.mp4"
 
@@ -95,6 +97,7 @@ class Outcome:
         unreadable: How many of them could not be.
         seconds: Time that it took.
         notes: What is peculiar about the source, and what may help.
+        timeline: The probabilities over time.
     """
 
     paths: list[Path]
@@ -103,6 +106,7 @@ class Outcome:
     unreadable: int
     seconds: float
     notes: tuple[str, ...] = ()
+    timeline: Timeline = field(default_factory=lambda: Timeline(()))
 
 
 def predict_into(
@@ -111,6 +115,7 @@ def predict_into(
     about: Mapping[str, object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    up: str | None = None,
 ) -> Outcome:
     """Make a prediction's folder, whole or not at all.
 
@@ -120,6 +125,7 @@ def predict_into(
         about: Settings for the record.
         should_stop: Asked before each frame; the folder then holds what was predicted until there.
         progress: Show a progress bar.
+        up: The page of all inputs, as an address from this folder's page, where there are several.
 
     Raises:
         FileExistsError: The folder is there already.
@@ -129,7 +135,8 @@ def predict_into(
     chunk = prediction.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
     follower = FaceFollower(model.crop, largest=prediction.faces)
     frames = _limited(source, prediction.max_frames, should_stop)
-    summaries, timeline = Summaries(len(model.classes)), Timeline(model.classes)
+    summaries = Summaries(len(model.classes))
+    timeline = Timeline(model.classes, prediction.window.stride)
     samples = Samples()
     began = time.monotonic()
     with staged_folder(folder) as part:
@@ -153,10 +160,24 @@ def predict_into(
             tables.write_json({"format": 1, "settings": settings, "frames_read": count}, tracks)
         title = f"{model.architecture} on {source.name}"
         timeline.draw(part / TIMELINE, title)
-        names = (record.JSON, record.FRAMES, record.CLIPS, TIMELINE, VIDEO)
-        paths = [Path(folder) / name for name in names if (part / name).exists()]
-    notes = [*source.notes, *_hints(prediction, tracks, samples, follower)]
-    return Outcome(paths, tracks, count, unreadable, seconds, tuple(notes))
+        notes = (*source.notes, *_hints(prediction, tracks, samples, follower))
+        files = (record.FRAMES, record.CLIPS, record.JSON, TIMELINE)
+        shown = VIDEO if (part / VIDEO).exists() else None
+        page = watch_page(
+            title,
+            timeline,
+            tracks,
+            step=1 / source.rate,
+            video=shown,
+            files=files,
+            settings=settings,
+            notes=notes,
+            up=up,
+        )
+        write_atomically(part / PAGE, page)
+        names = (PAGE, *files, *([VIDEO] if shown else []))
+    paths = [Path(folder) / name for name in names]
+    return Outcome(paths, tracks, count, unreadable, seconds, notes, timeline)
 
 
 class Samples:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +22,7 @@ from stfer.inference.stream import FaceResult, FrameResult, Summaries
 from stfer.storage.tables import csv_rows
 
 FRAMES, CLIPS, JSON = "frames.csv", "clips.csv", "predictions.json"
-_FRAME_COLUMNS = ("frame", "seconds", "track", "status", "x", "y", "width", "height", "label")
+FRAME_COLUMNS = ("frame", "seconds", "track", "status", "x", "y", "width", "height", "label")
 _CLIP_COLUMNS = ("track", "first_frame", "last_frame", "frames", "label")
 _PLACES = {"seconds": 3, "x": 1, "y": 1, "width": 1, "height": 1}  # decimal places
 _PROBABILITY_PLACES = 6
@@ -40,7 +40,7 @@ class Tables:
     def __init__(self, folder: str | Path, classes: Sequence[str]):
         self._folder, self._classes = Path(folder), tuple(classes)
         self._open = contextlib.ExitStack()
-        self._frames = self._table(FRAMES, _FRAME_COLUMNS)
+        self._frames = self._table(FRAMES, FRAME_COLUMNS)
         self._clips = self._table(CLIPS, _CLIP_COLUMNS)
 
     def _table(self, name: str, columns: Sequence[str]) -> "_Table":
@@ -59,23 +59,13 @@ class Tables:
 
     def add(self, result: FrameResult) -> None:
         """Write one frame's rows."""
-        place = {"frame": result.frame.number, "seconds": result.frame.seconds}
-        if not result.faces:
-            self._frames.add(place | {"status": result.frame.problem or result.status})
+        for row in frame_rows(result, self._classes):
+            self._frames.add(row)
         for found in result.faces:
-            said = self._said(found)
-            box = dict(zip(("x", "y", "width", "height"), found.face or (), strict=False))
-            self._frames.add(place | {"track": found.track, "status": found.status} | box | said)
-            if said:
+            if found.probabilities is not None:
                 frames = found.clip_frames
                 ends = {"first_frame": frames[0], "last_frame": frames[-1], "frames": list(frames)}
-                self._clips.add({"track": found.track} | ends | said)
-
-    def _said(self, found: FaceResult) -> dict[str, Any]:
-        if found.probabilities is None:
-            return {}
-        label = self._classes[int(np.argmax(found.probabilities))]
-        return {"label": label, "probabilities": named(self._classes, found.probabilities)}
+                self._clips.add({"track": found.track} | ends | _said(found, self._classes))
 
     def write_json(self, about: Row, tracks: Sequence[Row]) -> Path:
         """Write `predictions.json` of what has been added.
@@ -95,6 +85,27 @@ class Tables:
                 out.write("\n ]")
             out.write("\n}\n")
         return path
+
+
+def frame_rows(result: FrameResult, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of one frame in frames.csv, from column to value, and its `probabilities` by class name.
+
+    A frame without a face has one row, which says why. What a row lacks is empty.
+    """
+    place = {"frame": result.frame.number, "seconds": result.frame.seconds}
+    if not result.faces:
+        yield place | {"status": result.frame.problem or result.status}
+    for found in result.faces:
+        box = dict(zip(("x", "y", "width", "height"), found.face or (), strict=False))
+        face = {"track": found.track, "status": found.status}
+        yield place | face | box | _said(found, classes)
+
+
+def _said(found: FaceResult, classes: Sequence[str]) -> dict[str, Any]:
+    if found.probabilities is None:
+        return {}
+    label = classes[int(np.argmax(found.probabilities))]
+    return {"label": label, "probabilities": named(classes, found.probabilities)}
 
 
 class _Table:

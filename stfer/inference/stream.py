@@ -7,7 +7,7 @@ many frames as a clip reaches back.
 
 import concurrent.futures
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ def predict_stream(
     window: Window,
     chunk: int = CHUNK,
     follower: FaceFollower | None = None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Yield a result for every frame, in order.
 
     Args:

@@ -43,31 +43,55 @@ class Curve:
         """Frames counted."""
         return int(self._counts.sum())
 
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean seconds of each bin, float64 [bins], and its mean probabilities, [bins, classes], NaN where none."""
+    def points(self, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The means of each bin, in order of time.
+
+        Args:
+            stride: Frames from one clip's end to the next. Bins that it leaves empty are left out.
+
+        Returns:
+            Seconds, float64 [points], and probabilities, float64 [points, classes]; NaN where clips are lacking.
+        """
         used = int(np.flatnonzero(self._counts).max(initial=-1)) + 1
         with np.errstate(invalid="ignore", divide="ignore"):
             means = self._sums[:used] / self._counts[:used, None]
             seconds = self._seconds[:used] / self._counts[:used]
-        return seconds, means
+        skipped = -(-(stride - 1) // self.frames_per_bin)
+        kept: list[int] = []
+        for place in np.flatnonzero(self._counts).tolist():
+            if kept and place - kept[-1] - 1 > skipped:
+                kept.append(place - 1)  # An empty one stands for all of the gap.
+            kept.append(place)
+        return seconds[kept], means[kept]
 
 
 class Timeline:
-    """The curves of the longest tracks."""
+    """The curves of the longest tracks.
 
-    def __init__(self, classes: Sequence[str]):
-        self._classes = tuple(classes)
+    Args:
+        classes: Class names.
+        stride: Frames from one clip's end to the next.
+
+    Attributes:
+        curves: A curve a track.
+        end: Seconds of the last frame.
+    """
+
+    def __init__(self, classes: Sequence[str], stride: int = 1):
+        self.classes, self.stride = tuple(classes), stride
         self.curves: dict[int, Curve] = {}
+        self.end = 0.0
 
     def add(self, result: FrameResult) -> None:
         """Count one frame."""
         number = result.frame.number
+        self.end = max(self.end, result.frame.seconds)
         for face in result.faces:
             if face.probabilities is None:
                 continue
             if face.track not in self.curves:
                 self._make_room({found.track for found in result.faces})
-                self.curves[face.track] = Curve(number, len(self._classes))
+                self.curves[face.track] = Curve(number, len(self.classes))
             self.curves[face.track].add(number, result.frame.seconds, face.probabilities)
 
     def _make_room(self, present: set[int]) -> None:
@@ -103,8 +127,8 @@ class Timeline:
         # Okabe & Ito 2008, with a line style each, so that print and colour-blind readers can tell.
         colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
         styles = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-        seconds, means = self.curves[track].points()
-        for index, name in enumerate(self._classes):
+        seconds, means = self.curves[track].points(self.stride)
+        for index, name in enumerate(self.classes):
             colour, style = colours[index % 7], styles[index % 7]
             mark = "." if len(seconds) < 3 else None
             axis.plot(

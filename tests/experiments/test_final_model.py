@@ -184,7 +184,9 @@ def test_predict_writes_every_frame_and_what_the_model_says(trained, video):
     record = json.loads((folder / "said" / "predictions.json").read_text())
     assert record["tracks"][0]["clips"] == len(pixels) - 3
     assert record["tracks"][0]["last_clip"]["label"] == rows[-1]["label"]
-    names = {"annotated.mp4", "clips.csv", "frames.csv", "predictions.json", "timeline.png"}
+    names = {
+        "annotated.mp4", "clips.csv", "frames.csv", "index.html", "predictions.json", "timeline.png",
+    }  # fmt: skip
     assert {p.name for p in (folder / "said").iterdir()} == names
     again = run(folder, "predict", *flags)
     assert again.returncode == 2

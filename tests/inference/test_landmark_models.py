@@ -95,5 +95,5 @@ def test_crops_of_another_size_are_refused(model, frames):
 
 
 def test_clips_alone_are_not_enough(model):
-    with pytest.raises(ValueError, match="takes frames and landmarks: give whole frames"):
+    with pytest.raises(ValueError, match="takes frames and landmarks, and clips hold frames alone"):
         model.predict_clips(np.zeros((1, 3, 32, 32, 3), np.uint8))

@@ -118,7 +118,7 @@ def resample(
         return jax.vmap(look, in_axes=-1, out_axes=-1)(frame)
 
     fine = jax.vmap(one)(frames, places)
-    shape = (len(frames), size, finer, size, finer, frames.shape[-1])
+    shape = (frames.shape[0], size, finer, size, finer, frames.shape[-1])
     return fine.reshape(shape).mean((2, 4))
 
 

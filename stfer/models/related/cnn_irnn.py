@@ -96,7 +96,7 @@ class IRNN(nn.Module):
         recurrent = self.param(
             "recurrent_kernel", lambda key, shape: jnp.eye(*shape), (self.units, self.units)
         ).astype(self.dtype)
-        state = jnp.zeros((len(x), self.units), self.dtype) if start is None else start
+        state = jnp.zeros((x.shape[0], self.units), self.dtype) if start is None else start
 
         def step(state: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
             state = nn.relu(inputs + state @ recurrent)

@@ -133,7 +133,9 @@ class DAP3D(nn.Module):
         )
         bias = self.param("P6_bias", nn.initializers.zeros_init(), (parts, self.num_classes))
         x = out["P6"] = jnp.einsum("bpi,pic->bpc", x, kernel) + bias[None]
-        logits = out["logits"] = dense(self.num_classes, jnp.float32, "F7")(x.reshape(len(x), -1))
+        logits = out["logits"] = dense(self.num_classes, jnp.float32, "F7")(
+            x.reshape(x.shape[0], -1)
+        )
         return logits, out
 
 

@@ -1,0 +1,187 @@
+"""Grad-CAM and occlusion: on a made set where one region alone carries the class, occlusion looks there."""
+
+import cv2
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from trained_models import SIZE, noise
+
+from drawn_faces import draw_face
+from stfer.data.clips import last_frames
+from stfer.data.shards import load_data, write_shards
+from stfer.inference import TrainedModel, describe, explain_pictures
+from stfer.inference.explain import explain, grad_cam, mass_inside, occlusion_over_time
+from stfer.inference.sources import open_source
+from stfer.inference.windows import window
+from stfer.models import create_model
+from videos import write_video
+
+REGION = (slice(20, 52), slice(48, 80))  # rows and columns of 96
+FRAME = 2  # of four, the one that carries the class in time
+
+
+def made_clips(count, frames, seed):
+    """Noise; in a region, of one frame alone where there are several, stripes that lie or stand."""
+    random = np.random.default_rng(seed)
+    clips = random.integers(60, 190, (count, frames, 96, 96, 3)).astype(np.uint8)
+    clips = np.stack([[cv2.blur(frame, (3, 3)) for frame in clip] for clip in clips])
+    labels = np.arange(count) % 2
+    stripes = np.where(np.arange(32) // 4 % 2, 220, 40).astype(np.uint8)
+    standing = np.broadcast_to(stripes[None, :, None], (32, 32, 3))
+    for clip, label in zip(clips, labels, strict=True):
+        part = standing if label else standing.transpose(1, 0, 2)
+        clip[(FRAME if frames > 1 else 0, *REGION)] = part
+    return clips, labels
+
+
+def trained(name, rule, **fields):
+    """A model that tells the two apart, trained here."""
+    module = create_model(name, 2, dropout=0.0, **fields)
+    clips, labels = made_clips(32, rule.frames, 0)
+    x = jnp.asarray(clips, jnp.float32) / 255
+    variables = module.init(jax.random.key(0), x[:1])
+    optimizer = optax.adam(2e-3)
+
+    def loss(params, stats):
+        (logits, _), new = module.apply(
+            {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(1)},
+        )  # fmt: skip
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), new
+
+    @jax.jit
+    def step(params, stats, state):
+        gradient, new = jax.grad(loss, has_aux=True)(params, stats)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, updates), new["batch_stats"], state
+
+    params, stats = variables["params"], variables["batch_stats"]
+    state = optimizer.init(params)
+    for _ in range(20):
+        params, stats, state = step(params, stats, state)
+    crop = {"detector": "none", "margin": 0.0, "size": 96, "missing_faces": "drop"}
+    stored = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+    card = describe(name, ("lying", "standing"), rule, crop, fields={**stored, "dropout": 0.0})
+    return TrainedModel(card, module, {"params": params, "batch_stats": stats})
+
+
+@pytest.fixture(scope="module")
+def looker():
+    """A single-frame network that has learned the region."""
+    return trained(
+        "pair_difference", last_frames(1), frames=1, features=(8, 12, 16, 16), head_features=16
+    )
+
+
+@pytest.mark.slow
+def test_occlusion_lies_where_the_class_is(looker):
+    clips, labels = made_clips(8, 1, 5)
+    assert (looker.predict_clips(clips).argmax(1) == labels).all()
+    region = np.zeros((96, 96), bool)
+    # A map is as fine as the network's last convolution and the hidden square: 16 and 24 pixels.
+    region[
+        REGION[0].start - 12 : REGION[0].stop + 12, REGION[1].start - 12 : REGION[1].stop + 12
+    ] = True
+    for clip in clips[:4]:
+        found = explain(looker, clip)
+        assert mass_inside(found.occlusion, region) >= 0.8
+        assert found.grad_cam.shape == (1, 96, 96)
+        assert found.grad_cam.max() == pytest.approx(1)
+        row, column = np.unravel_index(found.occlusion.argmax(), (96, 96))
+        assert region[row, column]
+
+
+def test_every_kind_of_network_has_maps(tiny):
+    """Towers give a map a frame, stacks one for all; no map is of another frame's face."""
+    for name in ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn"):
+        model = tiny(name)
+        frames = model.rule.frames
+        clip = noise(frames)
+        maps = grad_cam(model, clip, 1)
+        assert maps.shape == (frames, SIZE, SIZE)
+        assert np.isfinite(maps).all()
+        assert maps.min() >= 0
+    stacked = grad_cam(tiny("early_fusion"), noise(10), 0)
+    np.testing.assert_array_equal(stacked[0], stacked[9])
+
+
+def test_grad_cam_is_its_equation(tiny):
+    """By hand for a tower: what stands behind the maps is run on them alone, and its gradient taken."""
+    model = tiny("late_fusion")
+    clip = noise(2, seed=3)
+    _, endpoints = model.module.apply(model.variables, clip[None] / np.float32(255), train=False)
+    name = next(n for n in endpoints if n.endswith("block3/conv3"))
+    maps = np.asarray(endpoints[name])[0]  # [tower, rows, columns, channel]
+    assert maps.shape[0] == 2
+    found = grad_cam(model, clip, 2)
+
+    def logit(tower_maps):
+        flat = jax.vmap(lambda m: nn.max_pool(m, (2, 2), (2, 2)).reshape(-1))(tower_maps)
+        features = flat.reshape(1, 2, -1)
+        return model.module.apply(model.variables, features, method="join")[0][0, 2]
+
+    base = jnp.asarray(maps)
+    gradient = np.asarray(jax.grad(logit)(base))
+    by_hand = np.maximum((gradient * maps).sum(-1), 0)
+    if by_hand.max() > 0:
+        ratio = by_hand.sum((1, 2)) / max(by_hand.sum((1, 2)).max(), 1e-12)
+        sums = found.sum((1, 2)) / max(found.sum((1, 2)).max(), 1e-12)
+        np.testing.assert_allclose(sums, ratio, atol=0.02)
+
+
+def test_a_frame_that_is_not_needed_costs_nothing(tiny):
+    """Of two equal frames either can be replaced by the other."""
+    clip = np.repeat(noise(1), 2, axis=0)
+    np.testing.assert_allclose(occlusion_over_time(tiny("late_fusion"), clip, 0), 0, atol=1e-6)
+
+
+def test_mass_inside():
+    values = np.array([[1.0, -5.0], [3.0, 0.0]])
+    assert mass_inside(values, np.array([[True, True], [False, False]])) == pytest.approx(0.25)
+    assert mass_inside(values * 0, np.ones((2, 2), bool)) == 0
+
+
+def test_sheets_of_a_video_and_of_a_set(tiny, tmp_path):
+    model = tiny("single_frame")
+    frames = [cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)] * 5
+    path = write_video(tmp_path / "clip.mp4", frames, options={"qp": "4"})
+    examples = explain_pictures.of_source(model, open_source(str(path)), window(model.rule), 2, 100)
+    assert [example.title for example in examples] == ["frame 0, 0.00 s", "frame 4, 0.16 s"]
+    random = np.random.default_rng(0)
+    rows = [
+        (f"{who}/{label}", who, label, random.integers(0, 256, (15, SIZE, SIZE, 3), np.uint8))
+        for who in ("S1", "S2")
+        for label in model.classes
+    ]
+    shards = load_data(
+        str(write_shards(tmp_path / "set", rows, name="made", classes=model.classes))
+    )
+    right, wrong = explain_pictures.of_shards(model, shards, 2)
+    assert len(right) <= 2
+    assert len(wrong) == 2
+    for example in wrong:
+        assert f"labelled: {example.explanation.label}" not in example.title
+    figures = [
+        ("clip.png", explain_pictures.clip_sheet(examples[0])),
+        ("wrong.png", explain_pictures.contact_sheet(wrong)),
+    ]
+    for file in explain_pictures.write_sheets(tmp_path / "sheets", figures):
+        assert cv2.imread(str(file)).std() > 10
+
+
+def test_an_overlay_is_red_where_the_map_is_strongest():
+    picture = np.full((4, 4, 3), 100, np.uint8)
+    values = np.zeros((4, 4))
+    values[1, 1], values[2, 2] = 1.0, 0.3
+    drawn = explain_pictures.overlay(picture, values).astype(int)
+    assert drawn[0, 0].tolist() == [100, 100, 100]
+    assert drawn[1, 1, 0] > 200 > drawn[1, 1, 1] + 100
+    assert drawn[2, 2, 1] > drawn[1, 1, 1], "weaker is more yellow"
+
+
+def test_unknown_classes_and_layers(tiny):
+    with pytest.raises(ValueError, match="'joy' is no class of this model: anger"):
+        explain(tiny("single_frame"), noise(1), "joy")

@@ -1,0 +1,124 @@
+"""The live window with a stored video in the camera's place: what it serves, to whom, and that it ends."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import cv2
+import pytest
+
+import browser
+from drawn_faces import draw_face
+from stfer.inference.live import NewestFrames, serve_live
+from stfer.inference.output import Prediction
+from stfer.inference.sources import open_source
+from stfer.inference.windows import window
+from videos import flat, levels, write_video
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Three seconds of a face."""
+    frames = [cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)] * 75
+    return open_source(str(write_video(tmp_path / "clip.mp4", frames, options={"qp": "4"})))
+
+
+class Served:
+    """A live session in a thread of its own."""
+
+    def __init__(self, model, source, **options):
+        self.stop = threading.Event()
+        self.address = ""
+        served = threading.Event()
+
+        def ready(address):
+            self.address = address
+            served.set()
+
+        def work():
+            prediction = Prediction(model, source, window(model.rule), **options)
+            self.session = serve_live(prediction, should_stop=self.stop.is_set, ready=ready)
+
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
+        assert served.wait(60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "it closes"
+
+
+def test_newest_frames_skip_what_is_late(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [flat(level) for level in levels(25)])
+    frames = NewestFrames(open_source(str(path)))
+    given = []
+    for frame in frames:
+        given.append((frame.number, frame.seconds))
+        time.sleep(0.2)
+    numbers, seconds = zip(*given, strict=True)
+    assert list(numbers) == list(range(len(given))), "numbered as they are given out"
+    assert 4 <= len(given) <= 8, "a second of video at five looks a second"
+    assert list(seconds) == sorted(seconds)
+
+
+def test_messages_come_and_it_ends_with_the_video(tiny, clip):
+    with (
+        Served(tiny("single_frame"), clip) as live,
+        urllib.request.urlopen(live.address + "events", timeout=20) as stream,
+    ):
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        messages = [json.loads(line[6:]) for line in stream if line.startswith(b"data: ")]
+    assert messages[-1] == {"ended": True}
+    shown = messages[-2]
+    assert shown["picture"].startswith("data:image/jpeg;base64,")
+    (face,) = shown["faces"]
+    assert sum(face["point"][1:]) == pytest.approx(1, abs=0.01)
+    assert face["point"][0] == shown["seconds"]
+    assert shown["rate"] > 1
+    assert live.session.frames >= len(messages) - 1
+    assert "frames a second" not in str(live.session)
+    assert str(live.session).startswith(f"{live.session.frames} frames, ")
+
+
+def test_other_names_and_paths_are_refused(tiny, clip):
+    with Served(tiny("single_frame"), clip) as live:
+        assert live.address.startswith("http://127.0.0.1:")
+        foreign = urllib.request.Request(live.address, headers={"Host": "example.org"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign, timeout=20)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(live.address + "frames.csv", timeout=20)
+
+
+def test_it_stops_when_asked_and_after_so_many_frames(tiny, clip):
+    with Served(tiny("single_frame"), clip):
+        pass
+    with Served(tiny("single_frame"), clip, max_frames=3) as live:
+        live._thread.join(20)
+        assert live.session.frames == 3
+
+
+def test_the_page_in_a_browser(tiny, tmp_path):
+    frames = [cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)] * 600
+    path = write_video(
+        tmp_path / "long.mp4", frames, rate=5
+    )  # two minutes: a browser starts slowly
+    source = open_source(str(path))
+    with Served(tiny("single_frame"), source) as live, browser.opened(live.address, 390) as page:
+        page.wait_for_function("document.querySelector('#picture').naturalWidth > 100")
+        page.wait_for_function("document.querySelectorAll('path.curve').length === 6")
+        assert "frames a second, answered in" in page.locator("#state").inner_text()
+        assert page.locator("#faces input").count() == 1
+        values = [float(text) for text in page.locator("#bars td.number").all_inner_texts()]
+        assert sum(values) == pytest.approx(1, abs=0.04)
+        live.stop.set()
+        page.wait_for_function(
+            "document.querySelector('#state').textContent === 'The input has ended.'"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,122 @@
+"""Folders of videos, patterns and repeated inputs: what they stand for, and the page and tables of all."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+import browser
+from drawn_faces import draw_face
+from stfer.inference import output, several
+from stfer.inference.inputs import common_name, find_inputs, names_of
+from stfer.inference.pages.overview import strip
+from stfer.inference.sources import open_source
+from stfer.inference.timeline import Curve
+from stfer.inference.windows import window
+from videos import write_video
+
+
+def touch(folder, *names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_what_inputs_stand_for(tmp_path):
+    videos = touch(tmp_path / "videos", "b10.MP4", "b2.mov", "notes.txt", ".c.mp4")
+    pictures = touch(tmp_path / "pictures", "f2.png", "f10.png")
+    mixed = touch(tmp_path / "mixed", "a.mp4", "a.png")
+    of_folder = [str(videos / "b2.mov"), str(videos / "b10.MP4")]
+    assert find_inputs([str(videos)]) == of_folder
+    assert find_inputs([f"{videos}/b*", str(videos / "b2.mov")]) == of_folder
+    assert find_inputs([str(pictures), "camera:0", "x.mp4"]) == [str(pictures), "camera:0", "x.mp4"]
+    # Pictures are frames of one input, in the order of their numbers.
+    assert find_inputs([f"{pictures}/*.png"]) == [f"{pictures}/f2.png,{pictures}/f10.png"]
+    with pytest.raises(
+        ValueError, match=r"mixed holds videos and pictures: name one kind, such as .*mixed/\*\.mp4"
+    ):
+        find_inputs([str(mixed)])
+    with pytest.raises(FileNotFoundError, match=r"no file matches .*\*\.avi"):
+        find_inputs([f"{videos}/*.avi"])
+
+
+def test_names_are_there_once(tmp_path):
+    folder = touch(tmp_path / "a.b")
+    named = names_of(["x/clip.mp4", "y/clip.mp4", "clip-2.mov", "camera:0", str(folder)])
+    assert list(named) == ["clip", "clip-2", "clip-2-2", "camera-0", "a.b"]
+    assert common_name([str(folder)]) == common_name([f"{folder}/*.mp4"]) == "a.b"
+    assert common_name(["a.mp4", "b.mp4"]) == "several"
+
+
+def test_a_strip_shows_the_likeliest_class():
+    curve = Curve(0, 2)
+    for frame in range(10):
+        if frame not in (6, 7):
+            curve.add(frame, frame, np.array([frame < 4, frame >= 4], float))
+    # Frames 0 to 3 are the first class, 4 and 5 the second; then none, then the second again.
+    runs = strip(curve, 10.0)
+    assert [number for _, _, number in runs] == [0, 1, 1]
+    assert runs[0][:2] == (0, 40)
+    assert runs[1][0] == 40
+    assert runs[2][0] == 80
+
+
+@pytest.fixture(scope="module")
+def done(tiny, tmp_path_factory):
+    """Two videos with a face, one without, and one that is none."""
+    home = tmp_path_factory.mktemp("several")
+    face = cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)
+    for name, frame, count in (("one", face, 8), ("two", face[:, ::-1], 5), ("none", face * 0, 4)):
+        write_video(
+            home / f"{name}.mp4", [np.ascontiguousarray(frame)] * count, options={"qp": "4"}
+        )
+    (home / "broken.mp4").write_bytes(b"nothing")
+    model = tiny("single_frame")
+
+    def prepared(name):
+        return lambda: output.Prediction(
+            model, open_source(str(home / f"{name}.mp4")), window(model.rule)
+        )
+
+    named = {name: prepared(name) for name in ("one", "two", "none", "broken")}
+    dones = several.predict_all(named, home / "out", {"model": "tiny"}, model.classes)
+    return dones, home / "out", model.classes
+
+
+def test_one_table_of_all(done):
+    dones, folder, classes = done
+    assert [bool(each.problem) for each in dones] == [False, False, False, True]
+    with open(folder / "overview.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["input"], row["clips"]) for row in rows] == [
+        ("one", "8"), ("two", "5"), ("none", ""), ("broken", ""),
+    ]  # fmt: skip
+    assert sum(float(rows[0][name]) for name in classes) == pytest.approx(1, abs=1e-5)
+    with open(folder / "frames.csv", newline="") as stream:
+        frames = list(csv.DictReader(stream))
+    assert [row["input"] for row in frames] == ["one"] * 8 + ["two"] * 5 + ["none"] * 4
+    with open(folder / "two/frames.csv", newline="") as stream:
+        own = list(csv.DictReader(stream))
+    assert [{k: v for k, v in row.items() if k != "input"} for row in frames[8:13]] == own
+
+
+def test_the_overview_in_a_browser(done):
+    _, folder, _ = done
+    with browser.opened((folder / "index.html").as_uri(), 390) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        rows = page.locator("tbody tr").all_inner_texts()
+        assert [row.split()[0] for row in rows] == ["one", "two", "none", "broken"]
+        assert "No face was found." in rows[2]
+        assert "Not predicted" in rows[3]
+        page.click("tbody a >> nth=1")
+        assert page.title() == "single_frame on two"
+        page.click("text=All inputs")
+        assert page.locator("tbody tr").count() == 4
+
+
+def test_nothing_is_overwritten(done):
+    _, folder, classes = done
+    with pytest.raises(FileExistsError, match="out exists already"):
+        several.predict_all({}, folder, {}, classes)

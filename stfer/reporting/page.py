@@ -17,7 +17,7 @@ from stfer.evaluation.significance import Pair
 from stfer.reporting import summary
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
-from stfer.reporting.runs import Comparison
+from stfer.reporting.comparisons import Comparison
 from stfer.reporting.tables import Table
 from stfer.reporting.voting_example import worked_example
 from stfer.runs import repeat

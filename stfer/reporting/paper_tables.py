@@ -13,7 +13,8 @@ from stfer.reporting.paper import (
     TABLE_VI_NOTE,
     paper_set,
 )
-from stfer.reporting.runs import Comparison, counted, display_name
+from stfer.reporting.comparisons import Comparison, counted
+from stfer.reporting.runs import display_name
 from stfer.reporting.scores import Score, score
 from stfer.reporting.tables import Column, Table
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fork_server import ForkServer
+from fork_server import Forks
 
 import tiny
 from stfer.evaluation.run_folder import RunFolder
@@ -28,8 +28,7 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
+    return Forks(tmp_path_factory.mktemp("output"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from fork_server import ROOT, ForkServer
+from fork_server import ROOT, Forks
 
 import tiny
 
@@ -21,8 +21,7 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
+    return Forks(tmp_path_factory.mktemp("output"))
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,19 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import tiny
+from experiments_run import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 
-
-def loso(*flags, cwd=None, check=True, **environment):
-    """Run `python -m experiments.loso` as a user does."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.loso", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def loso(*flags, cwd=ROOT, check=True, **options):
+    """`experiments.loso` with the flags."""
+    done = run("loso", *flags, cwd=cwd, **options)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -50,7 +39,7 @@ def flags(data):
 @pytest.fixture(scope="module")
 def finished(flags, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs")
-    done = loso(*flags, f"--workdir={workdir}")
+    done = loso(*flags, f"--workdir={workdir}", draw=True)
     return workdir / "tiny-set" / "loso" / "tiny" / "seed=0", done
 
 

@@ -3,20 +3,17 @@
 import ast
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import experiments_run
 import tiny
 from stfer.data.shards import write_shards
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 MOST_LINES = {
     "per_frame_loss": 30, "landmarks": 40, "augmentation": 15, "dropout": 40, "reader": 40, "protocol": 20,
     "two_stages": 40,
@@ -24,14 +21,7 @@ MOST_LINES = {
 
 
 def run(command, *flags, cwd, check=True):
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
+    done = experiments_run.run(command, *flags, cwd=cwd, path=(HERE,))
     assert not check or done.returncode == 0, done.stderr
     return done
 

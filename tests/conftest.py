@@ -1,4 +1,4 @@
-"""Shared test set-up: four forced CPU devices, strict shapes, no accidental use of the user's cache folder."""
+"""Shared test set-up: four forced CPU devices, cheap compilation, strict shapes, no use of the user's cache folder."""
 
 import atexit
 import os
@@ -11,8 +11,12 @@ if "STFER_TESTS_XLA" not in os.environ:
     # All processes of one test run compile a program once; the next run begins with none.
     os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
     atexit.register(shutil.rmtree, os.environ["STFER_TESTS_XLA"], ignore_errors=True)
+    # Programs are compiled much more often than they are run here.
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["STFER_TESTS_XLA"]
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes on one GPU
 

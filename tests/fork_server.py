@@ -163,7 +163,11 @@ def _child(request: dict, path: list[str]) -> None:
 
 def _redirect(out: str, errors: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    files = os.open(os.devnull, os.O_RDONLY), os.open(out, flags, 0o666), os.open(errors, flags, 0o666)
+    files = (
+        os.open(os.devnull, os.O_RDONLY),
+        os.open(out, flags, 0o666),
+        os.open(errors, flags, 0o666),
+    )
     for target, source in enumerate(files):
         os.dup2(source, target)
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from stfer.evaluation.voting import VOTES
+from stfer.reporting.comparisons import Comparison, counted
 from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, save
 from stfer.reporting.paper import PAPER, PAPER_SETS
 from stfer.reporting.paper_tables import papers_own
-from stfer.reporting.comparisons import Comparison, counted
 from stfer.reporting.runs import Run, display_name
 from stfer.reporting.scores import outcomes, score
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from stfer import models
 from stfer.data.shards import Shards
 from stfer.reporting import report, runs, summary, tables
-from stfer.reporting.paper import PAPER
 from stfer.reporting.comparisons import Comparison, comparisons
+from stfer.reporting.paper import PAPER
 from stfer.reporting.scores import compare
 
 

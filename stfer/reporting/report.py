@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stfer.reporting import comparison_figures, figures, page, paper_tables, summary, tables
-from stfer.reporting.page import FrameSource, Section
 from stfer.reporting.comparisons import Comparison
+from stfer.reporting.page import FrameSource, Section
 from stfer.reporting.runs import Run, file_name
 from stfer.reporting.scores import compare
 from stfer.reporting.tables import Table

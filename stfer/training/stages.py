@@ -84,7 +84,7 @@ def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
     """
     caller = sys._getframe(1)
     code, module = caller.f_code, caller.f_globals.get("__name__", "__main__")
-    source: Any = SimpleNamespace(__module__=module, __qualname__="stages")
+    place: Any = SimpleNamespace(__module__=module, __qualname__="stages")
 
     def add(*stages: Stage) -> tuple[Stage, ...]:
         before: list[str] = []
@@ -99,8 +99,10 @@ def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
             before.append(stage.name)
         # The same code, not compiled anew since, has two texts under one name: neither is an edit of the other.
         if _WRITTEN_IN.get(name) is code and STAGES[name] != stages:
-            raise ValueError(f"{module} registers two different stages {name!r}; rename one of them")
-        STAGES.add(name, source, stages)
+            raise ValueError(
+                f"{module} registers two different stages {name!r}; rename one of them"
+            )
+        STAGES.add(name, place, stages)
         _WRITTEN_IN[name] = code
         return stages
 

@@ -119,16 +119,18 @@ def test_a_damaged_fold_record_says_which_file_and_what_to_do(run):
         run.pool(["S1", "S2"], CLASSES, ABOUT)
 
 
+def held_against(lock, sentence):
+    with pytest.raises(LockedError, match=sentence), lock():
+        pass
+
+
 def test_a_run_is_held_against_others_but_for_shares_of_it(run):
     """How a lock goes with the process that holds it is for `tests/storage/test_locks.py`."""
     sentence = rf"process {os.getpid()} on .* is working on this run in {run.path}; "
     with run.lock():
-        for shared in (False, True):
-            with pytest.raises(LockedError, match=sentence), run.lock(shared=shared):
-                pass
+        held_against(run.lock, sentence)
+        held_against(lambda: run.lock(shared=True), sentence)
     with run.lock(shared=True), run.lock(shared=True):
-        with pytest.raises(LockedError, match=sentence), run.lock():
-            pass
+        held_against(run.lock, sentence)
     with run.lock_fold("S1"), run.lock_fold("S2"):
-        with pytest.raises(LockedError, match="is working on fold S1 in "), run.lock_fold("S1"):
-            pass
+        held_against(lambda: run.lock_fold("S1"), "is working on fold S1 in ")

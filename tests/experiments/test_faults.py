@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fork_server import Forks
 
 import tiny
+from fork_server import Forks
 from stfer.evaluation.run_folder import RunFolder
 from stfer.runs import plan
 from stfer.storage.weights import CheckpointError, load_weights

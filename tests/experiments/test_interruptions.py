@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from fork_server import ROOT, Forks
 
 import tiny
+from fork_server import ROOT, Forks
 
 pytestmark = pytest.mark.slow
 

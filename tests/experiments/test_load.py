@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from fork_server import Forks
 
 import tiny
+from fork_server import Forks
 
 SUBJECTS = int(os.environ.get("STFER_LOAD_SUBJECTS", "16"))
 WARM = 6  # Folds after which caches have filled.

@@ -139,9 +139,7 @@ def test_finished_figures_are_copied_and_old_ones_drawn_anew(run_folder, tmp_pat
 def test_two_comparisons_of_one_name_keep_apart(tmp_path):
     write_run(tmp_path / "runs" / "a", answers(2, 2))
     write_run(tmp_path / "runs" / "b", answers(2, 3), checksum="beef")
-    shown, _ = report.write_report(
-        comparisons(runs.find_runs(tmp_path / "runs")), tmp_path / "out"
-    )
+    shown, _ = report.write_report(comparisons(runs.find_runs(tmp_path / "runs")), tmp_path / "out")
     names = [table.name for table in shown if table.name.startswith("summary")]
     assert names == [
         "summary_synthetic_loso_summed",

@@ -219,13 +219,15 @@ def _serve() -> None:
     import tqdm
 
     from experiments import command
-    from stfer import inference
+    from stfer import inference, models
     from stfer.data import preprocess
     from stfer.reporting import console, from_folders
-    from stfer.runs import crossval, final, plan, stop
+    from stfer.runs import crossval, final, plan, source, stop
+    from stfer.training.task import TASKS
 
     del cv2, matplotlib, orbax, pandas, tqdm, command, inference, preprocess, console, from_folders
     del crossval, final, plan, stop
+    source.source_digests([models.ARCHITECTURES["rnn"], TASKS["classification"]])
     path = sys.path[1:]  # The first is this file's folder.
     codes = {}
 

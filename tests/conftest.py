@@ -20,13 +20,19 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes on one GPU
 
-import jax
 import pytest
 
-jax.config.update("jax_default_matmul_precision", "highest")  # a GPU's default is TensorFloat-32
-jax.config.update("jax_numpy_rank_promotion", "raise")
-if os.environ["JAX_PLATFORMS"] == "cpu":
-    jax.config.update("jax_num_cpu_devices", 4)
+
+def pytest_configure(config):
+    """Set JAX up, in every process that runs tests itself."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # Else TensorFloat-32 on a GPU.
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if os.environ["JAX_PLATFORMS"] == "cpu":
+        jax.config.update("jax_num_cpu_devices", 4)
 
 
 @pytest.fixture(autouse=True)

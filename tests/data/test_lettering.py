@@ -45,6 +45,7 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch):
     lettering._own_characters.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:Glyph")
 def test_no_figure_has_boxes():
     """matplotlib warns of every character that it draws as a box; warnings are errors here."""

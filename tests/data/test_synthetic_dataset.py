@@ -54,6 +54,7 @@ def test_frame_counts_are_known_before_drawing(tree):
     assert [drawn[f"{take:03d}"] for take in range(1, 7)] == counts
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_pixels_in_any_process_and_any_set(tree):
     # Drawn here, alone, without the other sequences.
     shortest = min(EMOTIONS_6, key=lambda emotion: dataset.frame_count(SEED, 1, emotion))
@@ -145,6 +146,7 @@ def test_ensure_makes_shards_with_every_face_found_and_keeps_no_frames(tmp_path,
     assert default.shard_folder(tmp_path, 1, SEED + 1) != folder
 
 
+@pytest.mark.slow
 def test_ensure_makes_a_damaged_set_again(tmp_path, copied):
     folder = default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False)
     checksum = load_shards(folder).checksum
@@ -178,6 +180,7 @@ def test_an_interrupted_ensure_is_not_taken_for_a_finished_one(tmp_path, copied,
     assert len(load_shards(folder)) == 6
 
 
+@pytest.mark.slow
 def test_two_at_once_make_the_set_once(tmp_path, copied):
     folders = []
 

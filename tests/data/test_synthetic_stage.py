@@ -29,6 +29,7 @@ def chosen(tmp_path_factory):
     return generate(out, 1, SEED, workers=2, progress=False, moments=moments, takes=2)
 
 
+@pytest.mark.slow
 def test_moments_are_the_frames_of_the_whole_sequence_to_the_byte(chosen):
     for emotion in EMOTIONS_6[:3]:
         number = EMOTIONS_6.index(emotion) + 1

@@ -70,6 +70,7 @@ def first_fold_stays(workdir, half):
     load_weights(run_folder(workdir) / "folds" / "held_out=S000" / "checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "what"), [(8_000, "a result"), (1_300, "the settings")], ids=["result", "settings"]
 )
@@ -106,6 +107,7 @@ def others_reach(path):
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write")
 @pytest.mark.skipif(
     not others_reach(Path(sys.prefix)), reason="another user cannot enter this virtual environment"
@@ -136,6 +138,7 @@ def test_a_run_folder_removed_under_a_job_ends_it_with_a_sentence(server, flags,
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_clock_that_runs_backwards_changes_nothing(server, flags, half, tmp_path):
     flags = (*flags, "--checkpoint_seconds=0")
     code, printed = server.run(*flags, f"--workdir={tmp_path}", "--max_folds=1", TEST_CLOCK="back")
@@ -145,6 +148,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(server, flags, half, tmp_pa
     assert ours.training_seconds >= 0
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_its_fold_alone(server, flags, tmp_path):
     """One marked sequence has no finite loss: every fold but the one that holds it out trains on it."""
     rows = list(tiny.sequences(subjects=3))

@@ -26,6 +26,7 @@ def counts(process):
     return resident_mib(process), files, threads
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
 def test_folds_leave_no_memory_and_no_open_files_behind(tmp_path, capsys):
     data = tiny.write_set(tmp_path / "tiny", subjects=SUBJECTS)

@@ -39,7 +39,7 @@ def flags(data):
 @pytest.fixture(scope="module")
 def finished(flags, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs")
-    done = loso(*flags, f"--workdir={workdir}", draw=True)
+    done = loso(*flags, f"--workdir={workdir}")
     return workdir / "tiny-set" / "loso" / "tiny" / "seed=0", done
 
 
@@ -60,9 +60,18 @@ def test_a_run_folder_has_the_documented_files_and_fields(finished):
     for subject in ("S000", "S001", "S002"):
         assert (folder / "folds" / f"held_out={subject}" / "checkpoint").is_dir()
         assert not (folder / "folds" / f"held_out={subject}" / "training").exists()
-    assert list((folder / "figures").glob("*.png"))
     assert done.stdout.index("Settings") < done.stdout.index("accuracy (summed)")
     assert str(folder / "result.json") in done.stdout.rpartition("Wrote")[2]
+
+
+@pytest.mark.slow
+def test_a_run_draws_its_figures_and_names_them(finished, flags):
+    folder, _ = finished
+    done = loso(*flags, f"--workdir={folder.parents[3]}", draw=True)
+    drawn = list((folder / "figures").glob("*.png"))
+    assert drawn
+    for picture in drawn:
+        assert str(picture) in done.stdout.rpartition("Wrote")[2]
 
 
 def test_the_same_command_again_trains_nothing_and_says_the_same(finished, flags):
@@ -75,6 +84,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(finished, flags
     assert (folder / "predictions.csv").read_bytes() == predictions
 
 
+@pytest.mark.slow
 def test_one_fold_alone_predicts_as_it_does_among_all(finished, flags, tmp_path):
     folder, _ = finished
     loso(*flags, f"--workdir={tmp_path}", "--subjects=S001")

@@ -255,6 +255,7 @@ def search(frame, near, fine=False):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reader_and_a_detector_from_outside(tmp_path, workers):
     """Also in worker processes, which have not imported the user's module."""

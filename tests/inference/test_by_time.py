@@ -44,6 +44,7 @@ def answers(model, path):
     return track.tally.shares()["summed"], clips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["late_fusion", "early_fusion", "conv3d"])
 def test_the_same_at_both_rates(tiny, performance, name):
     model = knowing(tiny(name), 25)

@@ -61,6 +61,7 @@ def python(folder, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_runs_without_the_package_at_any_batch_size(tiny, exported):
     folder, difference = exported
     assert difference < 1e-6
@@ -73,6 +74,7 @@ def test_runs_without_the_package_at_any_batch_size(tiny, exported):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_script_beside_it_runs(tiny, exported):
     folder, _ = exported
     done = python(folder, "run.py", str(folder.parent / "clips.npy"))
@@ -103,6 +105,7 @@ def test_nested_is_the_inverse_of_flat(tiny):
     jax.tree.map(np.testing.assert_array_equal, dict(variables), again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_every_architecture_exports_for_cpu_and_cuda(tiny, name):
     model = tiny(name)

@@ -17,12 +17,12 @@ FRAMES = np.random.default_rng(0).uniform(0.2, 0.8, (3, 20, 20, 3)).astype(np.fl
 
 
 def test_strengths_of_nothing_change_nothing():
-    found = STILL({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
+    found = jax.jit(STILL)({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
     np.testing.assert_allclose(found["frames"], FRAMES, atol=1e-5)
 
 
 def test_a_key_decides_and_another_key_gives_another_clip():
-    change = Faces()
+    change = jax.jit(Faces())
     first, again, other = (
         np.asarray(change({"frames": jnp.asarray(FRAMES)}, jax.random.key(k))["frames"])
         for k in (0, 0, 1)
@@ -39,8 +39,10 @@ def test_points_stay_on_what_they_mark(seed):
     from stfer.data.faces.points import MIRRORED
 
     side, marks = 60, {12: (0.4, 0.35), 40: (0.6, 0.7)}
-    view = Faces(
-        **(vars(STILL) | {"mirror": True, "scale": (0.9, 1.15), "degrees": 12.0, "shift": 0.04})
+    view = jax.jit(
+        Faces(
+            **(vars(STILL) | {"mirror": True, "scale": (0.9, 1.15), "degrees": 12.0, "shift": 0.04})
+        )
     )
     points = np.zeros((1, 49, 2), np.float32)
     y, x = np.mgrid[:side, :side]

@@ -70,7 +70,7 @@ def test_logits_equal_numpy_s(architecture, tiny, train):
     assert np.ptp(expected, axis=0).max() > 0.01  # the rows differ
 
 
-@pytest.mark.parametrize("num_classes", [2, 7])
+@pytest.mark.parametrize("num_classes", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_any_number_of_classes_and_any_size(architecture, num_classes):
     model = create_model(architecture, num_classes=num_classes)
     clips = jax.ShapeDtypeStruct((2, model.frames, 149, 200, 3), jnp.float32)

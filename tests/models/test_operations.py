@@ -32,6 +32,7 @@ CONVOLUTIONS = [
     ((2, 11, 11, 3), (11, 11, 3, 4), 3),
     ((40, 7, 7, 3), (2, 3, 3, 4), 2),
 ]
+QUICKEST = 3  # of these, the last ones
 
 
 @pytest.fixture
@@ -69,7 +70,13 @@ def check_against_xla(x_shape, kernel_shape, stride):
         assert_float32_close(actual, expected, label)
 
 
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "stride"),
+    [
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in CONVOLUTIONS[:-QUICKEST]),
+        *CONVOLUTIONS[-QUICKEST:],
+    ],
+)
 @pytest.mark.usefixtures("small_work_too")
 def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
     check_against_xla(x_shape, kernel_shape, stride)
@@ -89,6 +96,7 @@ def convolutions(draw):
     return (batch, *times, *sides, channels), (*time, *taps, channels, features), stride
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(convolutions())
 def test_any_convolution_and_its_gradients_equal_xla_s(case):
@@ -111,6 +119,7 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_work_too")
 def test_convolution_over_towers_and_single_rows():
     x, kernel = normal((3, 6, 16, 15, 70)), normal((3, 3, 70, 2), 1)  # [tower, batch, ...]

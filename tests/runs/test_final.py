@@ -52,7 +52,7 @@ def test_mistakes_in_a_split_are_one_sentence():
         split(["a", "b"], "a", "b", 0)
 
 
-@pytest.mark.parametrize("validation", ["", "S002"])
+@pytest.mark.parametrize("validation", ["", pytest.param("S002", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     shards = load_shards(write_set(tmp_path / "set"))
     config = TrainConfig(
@@ -80,6 +80,7 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     assert cards[0]["training"] == cards[1]["training"]
 
 
+@pytest.mark.slow
 def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
     shards = load_shards(write_set(tmp_path / "set"))
     config = TrainConfig(
@@ -129,6 +130,7 @@ def test_the_best_weights_stay_until_no_saved_state_can_come_back_to_them(tmp_pa
         best.used(state, history[:1])
 
 
+@pytest.mark.slow
 def test_the_chosen_epoch_of_a_later_stage_counts_from_the_first_stage_on(tmp_path, monkeypatch):
     for field in ("_entries", "_sources"):
         monkeypatch.setattr(STAGES, field, dict(getattr(STAGES, field)))

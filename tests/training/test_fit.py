@@ -39,7 +39,11 @@ def engine_for(data, config=CONFIG, model=None, **options):
 
 
 # 1 is what a CPU takes, a whole epoch what a GPU does.
-@pytest.fixture(scope="module", params=[1, 2, 1000], ids="steps_per_call={}".format)
+@pytest.fixture(
+    scope="module",
+    params=[1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 1000))],
+    ids="steps_per_call={}".format,
+)
 def engine(request, data):
     config = dataclasses.replace(CONFIG, recompute_statistics=request.param == 2)
     return engine_for(data, config, steps_per_call=request.param)
@@ -122,7 +126,11 @@ def _calls(engine):
     return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
 
 
-@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
+@pytest.mark.parametrize(
+    "resident",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["resident", "streamed"],
+)
 def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_weights(
     data, tmp_path, resident
 ):
@@ -178,6 +186,7 @@ def test_folds_leave_no_array_behind(data, tmp_path):
     assert set(live[1:]) == {live[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
 def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_path, precision):
     fold = data[1][0]

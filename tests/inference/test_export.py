@@ -85,6 +85,7 @@ def test_the_script_beside_it_runs(tiny, exported):
     np.testing.assert_allclose(found, tiny("late_fusion").predict_clips(clips), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_weights_have_names_and_shapes(tiny, exported):
     folder, _ = exported
     model = tiny("late_fusion")
@@ -118,6 +119,7 @@ def test_every_architecture_exports_for_cpu_and_cuda(tiny, name):
     np.testing.assert_allclose(found, model.predict_clips(clips), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten(tiny, exported):
     folder, _ = exported
     with pytest.raises(FileExistsError, match="late exists already"):

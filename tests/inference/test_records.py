@@ -108,6 +108,7 @@ def test_curve_stands_at_the_frames_own_times():
     assert np.isnan(means[3:6]).all()
 
 
+@pytest.mark.slow
 def test_timeline_keeps_the_longest_tracks_and_draws_them(tmp_path):
     timeline = Timeline(CLASSES)
     for number in range(200):

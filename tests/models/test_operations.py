@@ -32,7 +32,7 @@ CONVOLUTIONS = [
     ((2, 11, 11, 3), (11, 11, 3, 4), 3),
     ((40, 7, 7, 3), (2, 3, 3, 4), 2),
 ]
-QUICKEST = 3  # of these, the last ones
+QUICKEST = 1  # of these, the last ones
 
 
 @pytest.fixture
@@ -144,6 +144,7 @@ def test_towers_with_kernels_of_their_own():
     assert_float32_close(mapped(x, kernels), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_work_too")
 def test_no_towers_at_all():
     x, kernel = normal((2, 9, 8, 5)), normal((3, 3, 5, 2), 1)

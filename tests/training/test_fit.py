@@ -126,11 +126,8 @@ def _calls(engine):
     return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
 
 
-@pytest.mark.parametrize(
-    "resident",
-    [True, pytest.param(False, marks=pytest.mark.slow)],
-    ids=["resident", "streamed"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
 def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_weights(
     data, tmp_path, resident
 ):
@@ -167,6 +164,7 @@ def test_groups_of_clips_are_told_apart_across_batches(data, tmp_path):
     assert len(np.unique(np.round(alone, 4), axis=0)) > 5  # Clips do differ.
 
 
+@pytest.mark.slow
 def test_streamed_batches_give_the_resident_result(data, tmp_path):
     fold = data[1][2]
     # The same bits from the same program: a step a call.
@@ -176,6 +174,7 @@ def test_streamed_batches_give_the_resident_result(data, tmp_path):
     assert resident.progress.history == streamed.progress.history
 
 
+@pytest.mark.slow
 def test_folds_leave_no_array_behind(data, tmp_path):
     engine, live = engine_for(data), []
     for fold in data[1]:

@@ -20,6 +20,7 @@ def test_help_names_what_it_does():
     assert "--vote" in done.stdout
 
 
+@pytest.mark.slow
 def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
     """The runs' sequences are those of a shard folder, so that the page can show their frames."""
     folder = write_set(tmp_path / "shards", name="tiny-set", uneven=False)

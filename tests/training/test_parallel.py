@@ -163,6 +163,7 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     assert fitted.progress.epoch == CONFIG.epochs
 
 
+@pytest.mark.slow
 @FORMS
 def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, tmp_path, form):
     engine = build(parallel.BatchEngine, data, **form)
@@ -184,6 +185,7 @@ def test_a_batch_over_the_devices_resumes_to_the_same_bits(data, tmp_path):
     assert tiny.leaves_equal(resumed.state, whole.state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [5])
 def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
     """Shares of 2, 2, 1 and 0 rows; gradients are compared through plain Adam's first step."""

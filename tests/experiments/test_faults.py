@@ -207,6 +207,7 @@ def test_states_that_are_not_finite_are_not_saved(tmp_path):
     assert progress == {"epoch": 1}
 
 
+@pytest.mark.slow
 def test_weights_without_their_arrays_are_refused(half, tmp_path):
     shutil.copytree(run_folder(half) / "folds" / "held_out=S000" / "checkpoint", tmp_path / "w")
     for path in (tmp_path / "w").rglob("*"):

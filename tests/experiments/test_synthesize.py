@@ -50,6 +50,7 @@ def children(process_id):
         return [int(child) for child in file.read().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads Linux's /proc")
 def test_a_killed_run_leaves_no_set_and_no_workers(tmp_path):
     process = subprocess.Popen(

@@ -157,6 +157,7 @@ def test_by_flags_alone_optimiser_schedule_and_early_stopping(loso):
     assert (settings["optimizer"], settings["clip_norm"]) == ("adamw", 1)
 
 
+@pytest.mark.slow
 def test_a_field_of_a_model_by_a_flag(loso):
     _, folder = loso("--modules=landmarks", "--arch=with_landmarks", "--set=model.features=7")
     assert json.loads((folder / "config.json").read_text())["settings"]["model"] == {"features": 7}

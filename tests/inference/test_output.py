@@ -52,6 +52,7 @@ def test_more_faces_than_are_followed(tiny, tmp_path):
     assert "more faces" not in text
 
 
+@pytest.mark.slow
 def test_what_is_peculiar_is_said_and_times_are_the_videos(tiny, tmp_path):
     times = [0, 0.04, 0.08, 1.0, 2.0, 2.04]
     path = write_video(tmp_path / "笑.mp4", face_frames(6), times=times, options={"qp": "4"})

@@ -24,6 +24,7 @@ def test_strengths_of_nothing_change_nothing():
     np.testing.assert_allclose(found["frames"], FRAMES, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_key_decides_and_another_key_gives_another_clip():
     change = jax.jit(Faces())
     first, again, other = (
@@ -73,6 +74,7 @@ def test_a_mirrored_clip_and_its_points():
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_a_shift_of_whole_pixels_moves_pixels():
     frames = jnp.asarray(FRAMES)
     shift = jnp.broadcast_to(jnp.array([2 / 20, -3 / 20]), (3, 2))

@@ -203,6 +203,7 @@ def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_p
     np.testing.assert_allclose(found[precision], found["float32"], rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
     clips, splits = data
     fold = splits[0]
@@ -215,6 +216,7 @@ def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
     assert a.progress.history != b.progress.history  # The held-out loss does see them.
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_step_rate_and_batch(data, tmp_path):
     config = TrainConfig("tiny", epochs=3, batch_size=4, learning_rate=1e38)
     with pytest.raises(

@@ -56,6 +56,7 @@ def test_the_sizes_of_the_figure():
     }
 
 
+@pytest.mark.slow
 def test_convolutions_are_correlations_summed_over_maps(small):
     model, variables, clips = small
     _, out = model.apply(variables, clips)

@@ -25,6 +25,7 @@ def tree(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_layout_and_labels_are_those_of_ck_plus(tree):
     images = sorted(p.relative_to(tree).as_posix() for p in tree.rglob("*.png"))
     pattern = r"cohn-kanade-images/S001/(00[1-6])/S001_\1_\d{8}\.png"
@@ -41,6 +42,7 @@ def test_layout_and_labels_are_those_of_ck_plus(tree):
     assert found == set(EMOTIONS_6)
 
 
+@pytest.mark.slow
 def test_the_ck_plus_reader_reads_it(tree):
     sequences, dropped = ck_plus.read(tree)
     assert not dropped
@@ -48,6 +50,7 @@ def test_the_ck_plus_reader_reads_it(tree):
     assert {s.subject for s in sequences} == {"S001"}
 
 
+@pytest.mark.slow
 def test_frame_counts_are_known_before_drawing(tree):
     drawn = {p.name: len(list(p.iterdir())) for p in (tree / "cohn-kanade-images/S001").iterdir()}
     counts = [dataset.frame_count(SEED, 1, emotion) for emotion in EMOTIONS_6]

@@ -128,6 +128,7 @@ def test_a_read_only_workdir_is_one_sentence(server, flags, data, half):
         first_fold_stays(workdir, half)
 
 
+@pytest.mark.slow
 def test_a_run_folder_removed_under_a_job_ends_it_with_a_sentence(server, flags, tmp_path):
     folder = run_folder(tmp_path)
     command = server.start(*flags, f"--workdir={tmp_path}", "--epochs=5000")

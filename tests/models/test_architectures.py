@@ -79,6 +79,7 @@ def test_any_number_of_classes_and_any_size(architecture, num_classes):
     assert logits.shape == endpoints["logits"].shape == (2, num_classes)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_reach_every_parameter(architecture, tiny):
     case = tiny(architecture)
 
@@ -93,6 +94,7 @@ def test_gradients_are_finite_and_reach_every_parameter(architecture, tiny):
         assert np.any(gradient != 0), path
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_answers_in_float32(architecture, tiny):
     case = tiny(architecture)
     model = case.model.clone(dtype=jnp.bfloat16)

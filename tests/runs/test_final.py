@@ -52,7 +52,8 @@ def test_mistakes_in_a_split_are_one_sentence():
         split(["a", "b"], "a", "b", 0)
 
 
-@pytest.mark.parametrize("validation", ["", pytest.param("S002", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("validation", ["", "S002"])
 def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     shards = load_shards(write_set(tmp_path / "set"))
     config = TrainConfig(

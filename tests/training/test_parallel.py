@@ -32,11 +32,7 @@ CONFIG = TrainConfig(
 # The last is the program of a GPU: a whole epoch, one scan.
 FORMS = pytest.mark.parametrize(
     "form",
-    [
-        {"resident": True},
-        pytest.param({"resident": False}, marks=pytest.mark.slow),
-        pytest.param({"resident": True, "steps_per_call": 1000}, marks=pytest.mark.slow),
-    ],
+    [{"resident": True}, {"resident": False}, {"resident": True, "steps_per_call": 1000}],
     ids=["resident", "streamed", "whole epoch"],
 )
 
@@ -89,6 +85,7 @@ def alone(data, tmp_path_factory):
     return [(f, engine.classify(f.state, data[0].gather(f.fold.test))) for f in fitted]
 
 
+@pytest.mark.slow
 @FORMS
 def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, form):
     engine = build(parallel.FoldsEngine, data, **form)

@@ -69,6 +69,7 @@ def workdir(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
     out = tmp_path / "report"
     given = []
@@ -114,6 +115,7 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         assert text in html.text
 
 
+@pytest.mark.slow
 def test_without_pictures_no_face_is_in_the_page(workdir, tmp_path):
     found = comparisons(runs.find_runs(workdir))
     _, paths = report.write_report(found, tmp_path / "report")
@@ -122,6 +124,7 @@ def test_without_pictures_no_face_is_in_the_page(workdir, tmp_path):
     assert "Without pictures" in html.text
 
 
+@pytest.mark.slow
 def test_finished_figures_are_copied_and_old_ones_drawn_anew(run_folder, tmp_path):
     figures.draw_run(run_folder)
     own = run_folder / "figures" / "training.svg"
@@ -136,6 +139,7 @@ def test_finished_figures_are_copied_and_old_ones_drawn_anew(run_folder, tmp_pat
     assert len(drawn.read_text()) > 1000
 
 
+@pytest.mark.slow
 def test_two_comparisons_of_one_name_keep_apart(tmp_path):
     write_run(tmp_path / "runs" / "a", answers(2, 2))
     write_run(tmp_path / "runs" / "b", answers(2, 3), checksum="beef")

@@ -77,6 +77,7 @@ def test_another_seed_and_another_subject_are_other_people():
     assert dataset.identity_of(0, 1).shape == shapes[0]
 
 
+@pytest.mark.slow
 def test_the_face_moves_from_first_to_last_frame(tree):
     for folder in (tree / "cohn-kanade-images/S001").iterdir():
         files = sorted(folder.iterdir())

@@ -45,6 +45,7 @@ def test_moments_are_the_frames_of_the_whole_sequence_to_the_byte(chosen):
                 np.testing.assert_array_equal(read(path), drawn)
 
 
+@pytest.mark.slow
 def test_a_set_of_moments_is_read_as_ck_plus(chosen):
     sequences, dropped = ck_plus.read(chosen)
     assert not dropped

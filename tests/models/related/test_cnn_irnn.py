@@ -82,6 +82,7 @@ def test_the_irnn_sees_the_map_before_its_relu(clips):
         np.testing.assert_allclose(out["irnn/states"][:, t], state, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_identity_start_and_no_input_a_state_persists(random):
     layer = IRNN(units=5)
     x = np.zeros((2, 7, 3), np.float32)

@@ -63,6 +63,7 @@ def test_the_first_layer_is_a_sum_of_single_frame_convolutions(random):
     )
 
 
+@pytest.mark.slow
 def test_frames_have_filters_of_their_own(random):
     model = DTAN(**TINY)
     clips = random.random((2, 3, 24, 24, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Shared test set-up: four forced CPU devices, strict shapes, no accidental use of the user's cache folder."""
+"""Shared test set-up: four forced CPU devices, cheap compilation, strict shapes, no use of the user's cache folder."""
 
 import atexit
 import os
@@ -11,18 +11,28 @@ if "STFER_TESTS_XLA" not in os.environ:
     # All processes of one test run compile a program once; the next run begins with none.
     os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
     atexit.register(shutil.rmtree, os.environ["STFER_TESTS_XLA"], ignore_errors=True)
+    # Programs are compiled much more often than they are run here.
+    quick = "--xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["STFER_TESTS_XLA"]
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes on one GPU
 
-import jax
 import pytest
 
-jax.config.update("jax_default_matmul_precision", "highest")  # a GPU's default is TensorFloat-32
-jax.config.update("jax_numpy_rank_promotion", "raise")
-if os.environ["JAX_PLATFORMS"] == "cpu":
-    jax.config.update("jax_num_cpu_devices", 4)
+
+def pytest_configure(config):
+    """Set JAX up, in every process that runs tests itself."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # Else TensorFloat-32 on a GPU.
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    if os.environ["JAX_PLATFORMS"] == "cpu":
+        jax.config.update("jax_num_cpu_devices", 4)
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,33 @@
-"""Commands as a user gives them: each in a process of its own, with the tests' modules and the folder's on the path."""
+"""Commands as a user gives them, with the tests' modules and the folder's on the path."""
 
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from fork_server import ROOT, Command
+
+TESTS = ROOT / "tests"
 
 
-def run(command, *flags, cwd, **environment):
-    """`python -m experiments.COMMAND FLAGS` in a folder; its modules can be named by --modules."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(cwd)])
+def run(command, *flags, cwd, draw=False, path=(), **environment):
+    """`python -m experiments.COMMAND FLAGS` in a folder; its modules, and those of `path`, can be named by --modules.
+
+    It is a fork of a process that has imported the libraries; see `fork_server`. Figures are drawn on request only.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        out, errors = Path(scratch) / "out", Path(scratch) / "errors"
+        words = (command, *flags)
+        places = os.pathsep.join(map(str, (TESTS, *path)))
+        started = Command(words, out, errors, cwd, draw, PYTHONPATH=places, **environment)
+        code = started.wait()
+        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
+
+
+def run_alone(command, *flags, cwd, **environment):
+    """As `run`, in a process that starts from nothing."""
+    path = os.pathsep.join([str(ROOT), str(TESTS), str(cwd)])
     return subprocess.run(
         [sys.executable, "-m", f"experiments.{command}", *flags],
         cwd=cwd,

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from stfer.evaluation.voting import VOTES
+from stfer.reporting.comparisons import Comparison, counted
 from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, save
 from stfer.reporting.paper import PAPER, PAPER_SETS
 from stfer.reporting.paper_tables import papers_own
-from stfer.reporting.runs import Comparison, Run, counted, display_name
+from stfer.reporting.runs import Run, display_name
 from stfer.reporting.scores import outcomes, score
 
 _MOST_NAMED_SUBJECTS = 60

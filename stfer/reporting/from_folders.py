@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from stfer import models
 from stfer.data.shards import Shards
 from stfer.reporting import report, runs, summary, tables
+from stfer.reporting.comparisons import Comparison, comparisons
 from stfer.reporting.paper import PAPER
-from stfer.reporting.runs import Comparison
 from stfer.reporting.scores import compare
 
 
@@ -32,7 +32,7 @@ def settings(
     more = f", {partial} of them partial" if partial else ""
     return {
         "runs": f"{len(found)} in {workdir}{more}",
-        "comparisons": "; ".join(comparison.title for comparison in runs.comparisons(found)),
+        "comparisons": "; ".join(comparison.title for comparison in comparisons(found)),
         "vote": options.vote,
         "pictures": "yes" if pictures else "no",
         "out": options.out,
@@ -59,18 +59,18 @@ def write(
     found = runs.read_runs(folders)
     if not found:
         raise ValueError("no run has a finished fold; nothing to report")
-    comparisons = runs.comparisons(found)
+    groups = comparisons(found)
     shown, paths = report.write_report(
-        comparisons,
+        groups,
         options.out,
         vote=options.vote,
         parameters=count_parameters(),
-        frames=frame_source(comparisons, sets, strict),
+        frames=frame_source(groups, sets, strict),
         unfinished=runs.unfinished(folders),
     )
     print()
     print("\n".join(map(tables.to_text, shown)))
-    for comparison in comparisons:
+    for comparison in groups:
         print(_summary_text(comparison, options.vote))
     return [paths[0], options.out / "tables", options.out / "figures"]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from stfer.data.folds import describe_protocol
 from stfer.evaluation.significance import Pair
 from stfer.reporting import summary
+from stfer.reporting.comparisons import Comparison
 from stfer.reporting.figures import VOTE_NAMES
 from stfer.reporting.paper import FINAL_MODEL
-from stfer.reporting.runs import Comparison
 from stfer.reporting.tables import Table
 from stfer.reporting.voting_example import worked_example
 from stfer.runs import repeat

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stfer.reporting.comparisons import Comparison, counted
 from stfer.reporting.paper import (
     PAPER,
     PAPER_CLASSES,
@@ -13,7 +14,7 @@ from stfer.reporting.paper import (
     TABLE_VI_NOTE,
     paper_set,
 )
-from stfer.reporting.runs import Comparison, counted, display_name
+from stfer.reporting.runs import display_name
 from stfer.reporting.scores import Score, score
 from stfer.reporting.tables import Column, Table
 

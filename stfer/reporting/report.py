@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stfer.reporting import comparison_figures, figures, page, paper_tables, summary, tables
+from stfer.reporting.comparisons import Comparison
 from stfer.reporting.page import FrameSource, Section
-from stfer.reporting.runs import Comparison, Run, file_name
+from stfer.reporting.runs import Run, file_name
 from stfer.reporting.scores import compare
 from stfer.reporting.tables import Table
 
@@ -23,7 +24,7 @@ def write_report(
     """Write the whole report.
 
     Args:
-        comparisons: finished runs, grouped by `stfer.reporting.runs.comparisons`.
+        comparisons: finished runs, grouped by `stfer.reporting.comparisons.comparisons`.
         out: the folder to write into.
         vote: whose accuracy is compared, "summed" or "maximum".
         parameters: trainable parameters from the models themselves, see `paper_tables.parameter_table`.

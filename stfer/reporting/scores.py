@@ -9,7 +9,8 @@ import pandas as pd
 
 from stfer.evaluation.metrics import accuracy_interval, per_subject
 from stfer.evaluation.significance import Pair, compare_pairs
-from stfer.reporting.runs import Comparison, Run, counted, display_name
+from stfer.reporting.comparisons import Comparison, counted
+from stfer.reporting.runs import Run, display_name
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Score:
         deviation: standard deviation of the accuracy over seeds (n - 1), None with one seed.
         lowest, highest: the accuracy's range over seeds.
         chance: accuracy of always naming the commonest class of the same sequences.
-        seeds: how many the figures stand on, see `stfer.reporting.runs.counted`.
+        seeds: how many the figures stand on, see `stfer.reporting.comparisons.counted`.
         folds: such as "12 of 12".
         complete: whether that is every fold.
         sequences: how many were tested.

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from stfer.evaluation.significance import ALPHA, METHODS, Pair, smallest_corrected_p
+from stfer.reporting.comparisons import Comparison, counted
 from stfer.reporting.paper import LITERATURE
-from stfer.reporting.runs import Comparison, counted, display_name, in_sentence
+from stfer.reporting.runs import display_name, in_sentence
 from stfer.reporting.scores import Score, outcomes, score
 from stfer.reporting.tables import Column, Table, format_value
 

@@ -158,16 +158,6 @@ class FinalTraining:
         )
         return TrainedModel(card, learner.module, folds.weights(fitted))
 
-    def test(self, model: TrainedModel) -> tuple[list[Prediction], float]:
-        """Predictions of the held-out sequences, and the seconds they took (after compilation)."""
-        rows = self.fold.test
-        if not len(rows):
-            return [], 0.0
-        predict_shards(model, self.shards, rows[:1])
-        began = time.monotonic()
-        predictions = predict_shards(model, self.shards, rows)
-        return predictions, time.monotonic() - began
-
     def write(self, fitted: Fitted) -> tuple[Path, TrainedModel]:
         """Test the model on the held-out subjects and write its folder, with metrics and tables.
 
@@ -176,15 +166,7 @@ class FinalTraining:
             without held-out subjects.
         """
         model, history = self.model(fitted), fitted.progress.history
-        predictions, testing = self.test(model)
-        votes = vote_metrics(predictions, self.shards.classes)
-        metrics = {
-            "held_out": votes or None,
-            "sequences": len(predictions),
-            "training_seconds": round(fitted.progress.seconds, 3),
-            "testing_seconds": round(testing, 3),
-            "last_epoch": {k: v for k, v in history[-1].items() if v == v},
-        }
+        metrics, predictions = held_out_metrics(model, fitted, self.shards, self.fold.test)
         columns = history_columns(history)
         rows = ([row.get(column, "") for column in columns] for row in history)
         files = {"history.csv": csv_text(columns, rows)}
@@ -192,6 +174,35 @@ class FinalTraining:
             files["predictions.csv"] = prediction_table(predictions, self.shards.classes)
         whole = TrainedModel(dict(model.card) | {"metrics": metrics}, model.module, model.variables)
         return whole.save(self.out, files), whole
+
+
+def held_out_metrics(
+    model: TrainedModel, fitted: Fitted, shards: Shards, rows: Sequence[int] | np.ndarray
+) -> tuple[dict[str, Any], list[Prediction]]:
+    """Test a trained model on sequences of people that it never saw.
+
+    Args:
+        model: The model.
+        fitted: The training that it comes from.
+        shards: The set with the sequences.
+        rows: Their rows.
+
+    Returns:
+        The card's metrics (`held_out` is None without rows; `testing_seconds` are without compilation), and the
+        predictions.
+    """
+    predict_shards(model, shards, rows[:1])
+    began = time.monotonic()
+    predictions = predict_shards(model, shards, rows)
+    testing = time.monotonic() - began if predictions else 0.0
+    metrics = {
+        "held_out": vote_metrics(predictions, shards.classes) or None,
+        "sequences": len(predictions),
+        "training_seconds": round(fitted.progress.seconds, 3),
+        "testing_seconds": round(testing, 3),
+        "last_epoch": {k: v for k, v in fitted.progress.history[-1].items() if v == v},
+    }
+    return metrics, predictions
 
 
 def _kind(shards: Shards, stream: str) -> tuple[tuple[int, ...], str]:

@@ -113,7 +113,7 @@ def train(
             one.fold,
             one.state,
             _joined(before[one.fold.held_out], one.progress, _name(plan, plan.stages[-1])),
-            one.best_epoch,
+            one.best_epoch and before[one.fold.held_out].epoch + one.best_epoch,
         )
         for one in fitted
     ]

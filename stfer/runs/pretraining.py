@@ -3,7 +3,6 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,8 @@ from stfer.data.faces import CropSettings
 from stfer.data.folds import Fold
 from stfer.data.shards import Shards, load_shards
 from stfer.data.synthetic.pairs import ensure_pairs
-from stfer.evaluation.records import vote_metrics
-from stfer.inference.evaluation import predict_shards
 from stfer.inference.model import TrainedModel
-from stfer.runs.final import FinalTraining
+from stfer.runs.final import FinalTraining, held_out_metrics
 from stfer.training.config import TrainConfig
 from stfer.training.fit import Fitted
 
@@ -60,16 +57,8 @@ def write(training: FinalTraining, fitted: Fitted, sets: PairSets) -> tuple[Path
         The folder and the model; its card's metrics are those of the other people, its reference is `auto`.
     """
     model = training.model(fitted)
-    predictions = predict_shards(model, sets.test, range(len(sets.test)))
-    votes = vote_metrics(predictions, sets.test.classes)
-    metrics: dict[str, Any] = {
-        "held_out": votes,
-        "people": len(set(sets.test.subjects)),
-        "sequences": len(predictions),
-        "training_seconds": round(fitted.progress.seconds, 3),
-        "testing_seconds": 0.0,
-        "last_epoch": {k: v for k, v in fitted.progress.history[-1].items() if v == v},
-    }
+    metrics, _ = held_out_metrics(model, fitted, sets.test, range(len(sets.test)))
+    metrics["people"] = len(set(sets.test.subjects))
     card = dict(model.card) | {"metrics": metrics, "reference": "auto", "frame_rate": None}
     whole = dataclasses.replace(model, card=card)
     return whole.save(training.out), whole

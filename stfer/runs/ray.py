@@ -34,6 +34,10 @@ from stfer.training.config import TrainConfig
 from stfer.training.fit import NonFiniteLossError, Stopped
 
 LOG = "ray.jsonl"
+_KEPT = {  # By whether the nodes share the run folders.
+    True: "finished folds are kept, and of those under way the states that were saved last",
+    False: "finished folds are kept, and those under way begin anew",
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def train_runs(
         with tqdm.tqdm(total=len(tasks), unit="fold", dynamic_ncols=True) as bar:
             while tasks:
                 if should_stop():
-                    raise Stopped
+                    raise Stopped(kept=_KEPT[options.shared_workdir])
                 ready, _ = ray.wait(list(tasks), timeout=0.5)
                 for reference in ready:
                     plan, name = tasks.pop(reference)

@@ -6,6 +6,7 @@ each of `stfer.models` and `stfer.training`.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -82,6 +83,7 @@ def _digest(trees: Iterable[ast.Module]) -> str:
     return total.hexdigest()[:12]
 
 
+@functools.cache  # What a process has imported stays; reading it takes longer than a tiny fold.
 def _package_digest(name: str) -> str:
     """One digest of a package's modules, in order of their paths."""
     spec = importlib.util.find_spec(name)

@@ -19,10 +19,12 @@ from jax import Array
 
 from stfer.data.examples import Arrays, Examples
 from stfer.models.apply import takes_mask
+from stfer.training import moments as moments_lib
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
 from stfer.training.config import PRECISIONS
-from stfer.training.step import FoldConstants, Learner, Moments, Totals, TrainState
+from stfer.training.moments import Moments
+from stfer.training.step import FoldConstants, Learner, Totals, TrainState
 
 _CLASSIFY_BATCH = 32
 _LEAST_CLASSIFY_BATCH = 8
@@ -99,12 +101,12 @@ class Engine:
             functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
         )
         self._train = jax.jit(functools.partial(steps_lib.train_steps, learner), donate_argnums=0)
-        self._no_moments = jax.jit(steps_lib.no_moments)
+        self._no_moments = jax.jit(moments_lib.no_moments)
         self._add_moments = jax.jit(
-            functools.partial(steps_lib.add_moments, learner), donate_argnums=0
+            functools.partial(moments_lib.add_moments, learner), donate_argnums=0
         )
         self._use_moments = jax.jit(
-            functools.partial(steps_lib.use_moments, learner), donate_argnums=0
+            functools.partial(moments_lib.use_moments, learner), donate_argnums=0
         )
         self._score = jax.jit(functools.partial(steps_lib.score, learner))
         self._classify = jax.jit(functools.partial(steps_lib.classify, learner))
@@ -152,7 +154,7 @@ class Engine:
         return state, [(totals, *map(_summed, scored))]
 
     def no_moments(self, state: TrainState) -> Moments:
-        """See `stfer.training.step.no_moments`."""
+        """See `stfer.training.moments.no_moments`."""
         return self._no_moments(state)
 
     def add_moments(
@@ -166,7 +168,7 @@ class Engine:
             return self._add_moments(carry, *training)
 
     def use_moments(self, carry: tuple[TrainState, Moments]) -> TrainState:
-        """See `stfer.training.step.use_moments`; `carry` is donated."""
+        """See `stfer.training.moments.use_moments`; `carry` is donated."""
         return self._use_moments(*carry)
 
     def lane(self, state: TrainState, lane: int) -> TrainState:

@@ -17,10 +17,12 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stfer.data.examples import Examples
+from stfer.training import moments as moments_lib
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
 from stfer.training.engine import Call, Engine
-from stfer.training.step import FoldConstants, Learner, Moments, Totals, TrainState
+from stfer.training.moments import Moments
+from stfer.training.step import FoldConstants, Learner, Totals, TrainState
 
 PARALLEL = ("auto", "folds", "batch", "none")
 AXIS = "batch"
@@ -167,11 +169,11 @@ class FoldsEngine(_MappedEngine):
         )
         steps = functools.partial(steps_lib.train_steps, learner)
         self._train = self._map(steps, 0, 5, donate_argnums=0)
-        self._no_moments = mapped(steps_lib.no_moments)
+        self._no_moments = mapped(moments_lib.no_moments)
         self._use_moments = mapped(
-            functools.partial(steps_lib.use_moments, learner), donate_argnums=0
+            functools.partial(moments_lib.use_moments, learner), donate_argnums=0
         )
-        add = functools.partial(steps_lib.add_moments, learner)
+        add = functools.partial(moments_lib.add_moments, learner)
         self._add_moments = self._map(add, 0, 5, donate_argnums=0)
         self._score = self._map(functools.partial(steps_lib.score, learner), 0, 2)
 
@@ -249,7 +251,7 @@ class BatchEngine(_MappedEngine):
         split = dataclasses.replace(learner, module=learner.module.clone(axis_name=AXIS))
         steps = functools.partial(steps_lib.train_steps, split, axis_name=AXIS)
         self._train = self._map(steps, None, 5, out_axes=None, donate_argnums=0)
-        add = functools.partial(steps_lib.add_moments, split, axis_name=AXIS)
+        add = functools.partial(moments_lib.add_moments, split, axis_name=AXIS)
         self._add_moments = self._map(add, None, 5, out_axes=None, donate_argnums=0)
         self._score = self._map(self._score_all, None, 2, out_axes=None)
 

@@ -11,8 +11,10 @@ stages as `FoldWeights`, which name their fold: weights of another fold have see
 """
 
 import fnmatch
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import jax
@@ -67,14 +69,22 @@ class Stage:
 
 WHOLE = (Stage("training"),)
 STAGES: Registry[tuple[Stage, ...]] = Registry("stages")
+_WRITTEN_IN: dict[str, CodeType] = {}
 
 
 def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
     """Register stages, in order, under `name`; an architecture of that name trains by them.
 
+    A module that is loaded again, or a notebook's cell that is run again, takes the place of what it registered
+    before.
+
     Raises:
-        ValueError: Two stages have one name, or one starts from a stage that is not before it.
+        ValueError: Two stages have one name, one starts from a stage that is not before it, or another module, or
+            another place of this one, has registered other stages under the name.
     """
+    caller = sys._getframe(1)
+    code, module = caller.f_code, caller.f_globals.get("__name__", "__main__")
+    place: Any = SimpleNamespace(__module__=module, __qualname__="stages")
 
     def add(*stages: Stage) -> tuple[Stage, ...]:
         before: list[str] = []
@@ -87,7 +97,13 @@ def register_stages(name: str) -> Callable[..., tuple[Stage, ...]]:
                         f"stage {stage.name!r} of {name!r} starts from {source!r}, which is not before it"
                     )
             before.append(stage.name)
-        STAGES.add(name, register_stages, stages)
+        # The same code, not compiled anew since, has two texts under one name: neither is an edit of the other.
+        if _WRITTEN_IN.get(name) is code and STAGES[name] != stages:
+            raise ValueError(
+                f"{module} registers two different stages {name!r}; rename one of them"
+            )
+        STAGES.add(name, place, stages)
+        _WRITTEN_IN[name] = code
         return stages
 
     return add

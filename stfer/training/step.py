@@ -151,7 +151,7 @@ def _augmented(learner: Learner, batch: Batch, rows: Array, key: Array) -> Batch
     return jax.vmap(learner.augmentation)(batch, keys)
 
 
-def _training_pass(
+def training_pass(
     learner: Learner,
     params: Any,
     batch_stats: Any,
@@ -204,7 +204,7 @@ def train_step(
     batch = _augmented(learner, batch, rows, jax.random.fold_in(key, 0))
 
     def mean_loss(params):
-        outputs, batch_stats = _training_pass(
+        outputs, batch_stats = training_pass(
             learner, params, state.batch_stats, batch, mask, key, axis_name
         )
         losses = learner.task.loss(outputs, batch) * mask
@@ -213,7 +213,7 @@ def train_step(
     (loss, (outputs, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
         state.params
     )
-    grads = _kept(learner.trains, all_devices(grads), jax.tree.map(jnp.zeros_like, grads))
+    grads = kept(learner.trains, all_devices(grads), jax.tree.map(jnp.zeros_like, grads))
     updates, opt_state = learner.optimizer.update(grads, state.opt_state, state.params)
     rate = optimizers.learning_rate(learner.config, state.step, fold.steps)
     params = optax.apply_updates(state.params, jax.tree.map(lambda u: -rate * u, updates))
@@ -221,14 +221,14 @@ def train_step(
     totals = Totals(all_devices(loss) * count, all_devices(correct), count)
     new_state = TrainState(
         step=state.step + 1,
-        params=_kept(learner.trains, params, state.params),
-        batch_stats=_kept(learner.trains, batch_stats, state.batch_stats),
+        params=kept(learner.trains, params, state.params),
+        batch_stats=kept(learner.trains, batch_stats, state.batch_stats),
         opt_state=opt_state,
     )
     return new_state, totals
 
 
-def _kept(trains: Paths | None, new: Any, old: Any) -> Any:
+def kept(trains: Paths | None, new: Any, old: Any) -> Any:
     """`new` at the paths that are trained, `old` elsewhere."""
     if trains is None:
         return new
@@ -273,7 +273,7 @@ def train_steps(
     def take(state, indices, rows, mask):
         return train_step(learner, state, gathered(pool, indices), rows, mask, fold, axis_name)
 
-    return _over_steps(take, Totals.zero(), state, (indices, rows, mask), active)
+    return over_steps(take, Totals.zero(), state, (indices, rows, mask), active)
 
 
 def gathered(pool: Batch, indices: Array) -> Batch:
@@ -281,102 +281,7 @@ def gathered(pool: Batch, indices: Array) -> Batch:
     return {name: array[indices] for name, array in pool.items()}
 
 
-class Moments(NamedTuple):
-    """Sums over batches, each weighed by its clips: of means, and of mean squares, in the tree of the statistics."""
-
-    mean: Any
-    square: Any
-    count: Array  # type: ignore[assignment]  # It hides the method of all tuples.
-
-
-def counted_statistics(batch_stats: Any) -> dict[str, Any]:
-    """The statistics that can be computed anew, by path: those of `stfer.models.layers.normalization.BatchNorm`.
-
-    They are told by their fields mean, var and weight; a module from outside may have others, which stay as they are.
-    """
-    if not isinstance(batch_stats, Mapping):
-        return {}
-    if set(batch_stats) == {"mean", "var", "weight"}:
-        return {"": batch_stats}
-    return {
-        f"{name}/{path}": found
-        for name, part in batch_stats.items()
-        for path, found in counted_statistics(part).items()
-    }
-
-
-def no_moments(state: TrainState) -> Moments:
-    """Moments of no batch at all."""
-    found = counted_statistics(state.batch_stats)
-    zeros = {path: jnp.zeros_like(part["mean"]) for path, part in found.items()}
-    return Moments(zeros, jax.tree.map(jnp.zeros_like, zeros), jnp.zeros((), jnp.float32))
-
-
-def add_moments(
-    learner: Learner,
-    carry: tuple[TrainState, Moments],
-    pool: Batch,
-    indices: Array,
-    rows: Array,
-    mask: Array,
-    active: Array,
-    fold: FoldConstants,
-    axis_name: str | None = None,
-) -> tuple[TrainState, Moments]:
-    """Add the moments of batches that pass through the model as in training, without augmentation.
-
-    Args:
-        learner: See `train_step`.
-        carry: The state, whose weights are used and which stays as it is, and the moments so far.
-        pool: See `train_steps`, as are the rest.
-        indices: int32 [steps, batch].
-        rows: int32 [steps, batch].
-        mask: float32 [steps, batch].
-        active: bool [steps].
-        fold: See `train_step`.
-        axis_name: See `train_step`.
-    """
-    state, moments = carry
-
-    def take(moments, indices, rows, mask):
-        # From weight 0, the running statistics after one batch are that batch's.
-        fresh = jax.tree.map(jnp.zeros_like, state.batch_stats)
-        key = jax.random.fold_in(step_key(learner.config, fold, state.step), rows[0])
-        batch = scaled(gathered(pool, indices))
-        _, batch_stats = _training_pass(learner, state.params, fresh, batch, mask, key, axis_name)
-        count = mask.sum()
-        count = lax.psum(count, axis_name) if axis_name else count
-        found = counted_statistics(batch_stats)
-        mean = {path: part["mean"] for path, part in found.items()}
-        square = {path: part["var"] + jnp.square(part["mean"]) for path, part in found.items()}
-        add = functools.partial(jax.tree.map, lambda total, new: total + count * new)
-        new = Moments(add(moments.mean, mean), add(moments.square, square), moments.count + count)
-        return new, None
-
-    return state, _over_steps(take, None, moments, (indices, rows, mask), active)[0]
-
-
-def use_moments(learner: Learner, state: TrainState, moments: Moments) -> TrainState:
-    """The state with the batch statistics of the moments: mean, and mean square less the mean's square.
-
-    Reference: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3 ("precise" statistics).
-    """
-    count = jnp.maximum(moments.count, 1.0)
-
-    def replaced(statistics, prefix):
-        if not isinstance(statistics, Mapping):
-            return statistics
-        if prefix in moments.mean:
-            mean = moments.mean[prefix] / count
-            variance = jnp.maximum(moments.square[prefix] / count - jnp.square(mean), 0.0)
-            return {"mean": mean, "var": variance, "weight": jnp.ones_like(statistics["weight"])}
-        return {name: replaced(part, f"{prefix}{name}/") for name, part in statistics.items()}
-
-    found = replaced(state.batch_stats, "")
-    return state.replace(batch_stats=_kept(learner.trains, found, state.batch_stats))
-
-
-def _over_steps(
+def over_steps(
     take: Callable, nothing: Any, state: Any, steps: tuple[Array, ...], active: Array
 ) -> tuple[Any, Any]:
     """`take(state, *step) -> (state, output)` step after step; `nothing` is an inactive step's output."""

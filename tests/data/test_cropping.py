@@ -112,6 +112,7 @@ def deadly(items, work):
     return crop_group(items, work)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_costs_its_sequence_alone(tmp_path, moving, monkeypatch):
     path = write_video(tmp_path / "a.mp4", moving)
     monkeypatch.setattr(preprocess, "crop_group", deadly)
@@ -123,6 +124,7 @@ def test_a_decoder_that_crashes_costs_its_sequence_alone(tmp_path, moving, monke
     ]
 
 
+@pytest.mark.slow
 def test_further_columns_stand_in_the_table(tmp_path, moving):
     path = write_video(tmp_path / "a.mp4", moving)
     given = [

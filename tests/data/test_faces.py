@@ -117,6 +117,7 @@ def test_the_fine_search_finds_what_the_others_miss_but_only_nearby(face, monkey
     assert find_finely(frame, LBP, Face(0, 130, 60, 60)) is None
 
 
+@pytest.mark.slow
 def test_following_finds_the_same_faces_as_a_plain_full_search():
     """On a rendered sequence, against the cascade over the whole frame at its full size."""
     import itertools
@@ -263,6 +264,7 @@ def test_yunet_finds_the_drawn_face_and_levels_it(face):
     assert found.face.roll == pytest.approx(15, abs=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "noise"])
 def test_a_large_frame_without_a_face_is_searched_quickly(kind):
     """At 3840x2160; what it costs is compared with a frame of 640x360, searched to its smallest face."""

@@ -62,6 +62,7 @@ def test_valid_files_are_whole(valid, monkeypatch):
         assert try_many([(str(valid), kind, 0)])[0][0] == "whole", kind
 
 
+@pytest.mark.slow
 def test_a_few_damaged_files_of_every_format(valid):
     outcomes(valid, FORMATS, TRIES["quick"])
 

@@ -39,6 +39,7 @@ def test_the_model_file_is_mediapipe_s():
     assert "Apache" in note
 
 
+@pytest.mark.slow
 def test_the_detector_is_near_the_exact_points():
     found, lost = synthetic.errors(31, people=3, frames_each=3)
     assert lost == 0

@@ -45,6 +45,7 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch):
     lettering._own_characters.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:Glyph")
 def test_no_figure_has_boxes():
     """Every character that is drawn as a box makes matplotlib warn, and warnings are errors here."""

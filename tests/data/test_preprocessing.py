@@ -200,6 +200,7 @@ def test_too_long_a_sequence_is_not_read():
     )
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes_as_one(tmp_path, make):
     given = [make(f"s{i}", plain(15, i)) for i in range(5)]
     os.truncate(given[2].frames[3].path, 30)
@@ -238,6 +239,7 @@ print(",".join(read))
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(tmp_path, make):
     """A real SIGKILL: the second run reads only what the first had not written, to the same bytes."""
     for i in range(5):

@@ -254,6 +254,7 @@ def whole(tmp_path_factory):
     return top / "a", left
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_kill_at_any_byte_goes_on_to_the_same_bytes(tmp_path_factory, whole, data):

@@ -25,6 +25,7 @@ def tree(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_layout_and_labels_are_those_of_ck_plus(tree):
     images = sorted(p.relative_to(tree).as_posix() for p in tree.rglob("*.png"))
     pattern = r"cohn-kanade-images/S001/(00[1-6])/S001_\1_\d{8}\.png"
@@ -41,6 +42,7 @@ def test_layout_and_labels_are_those_of_ck_plus(tree):
     assert found == set(EMOTIONS_6)
 
 
+@pytest.mark.slow
 def test_the_ck_plus_reader_reads_it(tree):
     sequences, dropped = ck_plus.read(tree)
     assert not dropped
@@ -48,12 +50,14 @@ def test_the_ck_plus_reader_reads_it(tree):
     assert {s.subject for s in sequences} == {"S001"}
 
 
+@pytest.mark.slow
 def test_frame_counts_are_known_before_drawing(tree):
     drawn = {p.name: len(list(p.iterdir())) for p in (tree / "cohn-kanade-images/S001").iterdir()}
     counts = [dataset.frame_count(SEED, 1, emotion) for emotion in EMOTIONS_6]
     assert [drawn[f"{take:03d}"] for take in range(1, 7)] == counts
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_pixels_in_any_process_and_any_set(tree):
     # Drawn here, alone, without the other sequences.
     shortest = min(EMOTIONS_6, key=lambda emotion: dataset.frame_count(SEED, 1, emotion))
@@ -73,6 +77,7 @@ def test_another_seed_and_another_subject_are_other_people():
     assert dataset.identity_of(0, 1).shape == shapes[0]
 
 
+@pytest.mark.slow
 def test_the_face_moves_from_first_to_last_frame(tree):
     for folder in (tree / "cohn-kanade-images/S001").iterdir():
         files = sorted(folder.iterdir())
@@ -145,6 +150,7 @@ def test_ensure_makes_shards_with_every_face_found_and_keeps_no_frames(tmp_path,
     assert default.shard_folder(tmp_path, 1, SEED + 1) != folder
 
 
+@pytest.mark.slow
 def test_ensure_makes_a_damaged_set_again(tmp_path, copied):
     folder = default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False)
     checksum = load_shards(folder).checksum
@@ -178,6 +184,7 @@ def test_an_interrupted_ensure_is_not_taken_for_a_finished_one(tmp_path, copied,
     assert len(load_shards(folder)) == 6
 
 
+@pytest.mark.slow
 def test_two_at_once_make_the_set_once(tmp_path, copied):
     folders = []
 

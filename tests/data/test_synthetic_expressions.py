@@ -95,6 +95,7 @@ def test_onsets_take_as_long_as_measured(group):
     assert most + 2e-3 >= max(spans) > most - 0.35 * (most - least)
 
 
+@pytest.mark.slow
 def test_the_rise_measured_from_performed_weights_is_the_onset_time():
     """Frame by frame, on units that neither speech nor blinks move."""
     spans = {"mouth": [], "brow": []}
@@ -113,6 +114,7 @@ def test_the_rise_measured_from_performed_weights_is_the_onset_time():
         assert np.mean(inside) > 0.97, group
 
 
+@pytest.mark.slow
 def test_fifteen_frames_before_the_apex_most_faces_are_calm():
     progress = [
         perform(rng(seed), emotion, {}).progress[-15]
@@ -168,6 +170,7 @@ def test_every_apex_moves_the_skin_enough_to_be_seen(emotion, way):
         assert moved.max() > 0.95 * MIN_REACH
 
 
+@pytest.mark.slow
 def test_most_apexes_are_clear_and_some_weak():
     apexes = [apex_weights(rng(s), EMOTIONS_6[s % 6])[2] for s in range(1500)]
     weak = np.mean(np.array(apexes) < 0.6)
@@ -176,6 +179,7 @@ def test_most_apexes_are_clear_and_some_weak():
     assert max(apexes) > 1.05
 
 
+@pytest.mark.slow
 def test_apexes_vary_in_way_mix_and_symmetry():
     apexes = [apex_weights(rng(seed), "happiness") for seed in range(300)]
     assert {way for _, way, _ in apexes} == set(VARIANTS["happiness"])
@@ -209,6 +213,7 @@ def test_a_neutral_performance_never_expresses_but_moves():
         assert count < 149, name
 
 
+@pytest.mark.slow
 def test_calm_beginnings_move_at_times_and_apexes_are_not_blinked_away():
     blinked, spoke = 0, 0
     for seed in range(300):
@@ -222,6 +227,7 @@ def test_calm_beginnings_move_at_times_and_apexes_are_not_blinked_away():
     assert 15 < spoke < 200
 
 
+@pytest.mark.slow
 def test_heads_turn_with_a_tail_to_twenty_degrees():
     poses = [perform(rng(s), "fear", {}).rotation[0] for s in range(600)]
     degrees = np.abs(np.degrees(poses))

@@ -107,6 +107,7 @@ def test_backgrounds_have_structure_at_times(light):
     assert max(spreads) > 0.12
 
 
+@pytest.mark.slow
 def test_sessions_span_light_cast_noise_and_jpeg():
     drawn = [
         draw_session(np.random.default_rng(seed), np.random.default_rng(seed + 1000))

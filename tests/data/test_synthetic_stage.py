@@ -29,6 +29,7 @@ def chosen(tmp_path_factory):
     return generate(out, 1, SEED, workers=2, progress=False, moments=moments, takes=2)
 
 
+@pytest.mark.slow
 def test_moments_are_the_frames_of_the_whole_sequence_to_the_byte(chosen):
     for emotion in EMOTIONS_6[:3]:
         number = EMOTIONS_6.index(emotion) + 1
@@ -44,6 +45,7 @@ def test_moments_are_the_frames_of_the_whole_sequence_to_the_byte(chosen):
                 np.testing.assert_array_equal(read(path), drawn)
 
 
+@pytest.mark.slow
 def test_a_set_of_moments_is_read_as_ck_plus(chosen):
     sequences, dropped = ck_plus.read(chosen)
     assert not dropped

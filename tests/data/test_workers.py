@@ -52,6 +52,7 @@ def test_results_come_in_order():
     assert results(work, groups) == ["slowslow", 2, 4, 6, 8, "slowslow", 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("item", "code", "words"),
     [
@@ -71,6 +72,7 @@ def test_a_deadly_item_costs_itself_alone(item, code, words):
     assert ("memory" in str(found[1])) == (item == "kill")
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_is_no_loss(tmp_path):
     assert results(died_once, [[str(tmp_path / "mark")]]) == ["done"]
 

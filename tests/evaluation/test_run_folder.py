@@ -2,9 +2,7 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
+import os
 
 import pytest
 
@@ -121,39 +119,18 @@ def test_a_damaged_fold_record_says_which_file_and_what_to_do(run):
         run.pool(["S1", "S2"], CLASSES, ABOUT)
 
 
-HOLD = """
-import sys, time
-from stfer.evaluation.run_folder import RunFolder
-with RunFolder(sys.argv[1]).lock(shared=sys.argv[2] == "shared"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def holder(folder, kind="alone"):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder), kind], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-def test_a_second_process_is_refused_with_the_owners_name_until_the_owner_dies(tmp_path):
-    folder = RunFolder(tmp_path)
-    with holder(tmp_path) as process:
-        with pytest.raises(LockedError, match=f"process {process.pid} on "), folder.lock():
-            pass
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    with folder.lock():  # The dead owner's lock is free at once.
+def held_against(lock, sentence):
+    with pytest.raises(LockedError, match=sentence), lock():
         pass
 
 
-def test_shards_of_one_run_share_it_and_keep_others_out(tmp_path):
-    folder = RunFolder(tmp_path)
-    with holder(tmp_path, "shared") as process:
-        with folder.lock(shared=True):
-            pass
-        with pytest.raises(LockedError), folder.lock():
-            pass
-        process.kill()
+def test_a_run_is_held_against_others_but_for_shares_of_it(run):
+    """How a lock goes with the process that holds it is for `tests/storage/test_locks.py`."""
+    sentence = rf"process {os.getpid()} on .* is working on this run in {run.path}; "
+    with run.lock():
+        held_against(run.lock, sentence)
+        held_against(lambda: run.lock(shared=True), sentence)
+    with run.lock(shared=True), run.lock(shared=True):
+        held_against(run.lock, sentence)
+    with run.lock_fold("S1"), run.lock_fold("S2"):
+        held_against(lambda: run.lock_fold("S1"), "is working on fold S1 in ")

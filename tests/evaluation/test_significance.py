@@ -56,6 +56,7 @@ def test_interval_of_a_constant_gain_is_that_gain():
     assert significance.difference_interval(second, first, subjects) == [-0.5, -0.5]
 
 
+@pytest.mark.slow
 def test_holm_by_hand():
     # Ascending .01 .02 .04 times 3, 2, 1, never falling: .03 .04 .04.
     assert significance.holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
@@ -100,6 +101,7 @@ def test_smallest_p_is_that_of_a_gain_on_every_subject(n):
     assert significance.smallest_corrected_p(2, 15) == 1
 
 
+@pytest.mark.slow
 def test_the_order_of_names_does_not_change_the_test():
     first, second, subjects = make(9, 4, 0.6, 0.5, seed=3)
     ids = np.arange(36).astype(str)

@@ -68,6 +68,7 @@ def test_operations_of_the_single_frame_by_hand():
     assert found == {"forward": sum(by_hand), "training": 3 * sum(by_hand) - by_hand[0]}
 
 
+@pytest.mark.slow
 def test_operations_count_towers_and_windows():
     single = networks.operations("single_frame", 2, 170)["forward"]
     first = 2 * 2 * 54**2 * 11**2 * 3 * 96
@@ -79,6 +80,7 @@ def test_operations_count_towers_and_windows():
     assert networks.operations("rnn", 2, 170)["forward"] == 5 * (single - head) + recurrent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["archs", "contenders"])
 def test_unknown_names_are_one_sentence(flag):
     done = run(f"--{flag}=nobody")

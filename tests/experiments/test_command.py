@@ -36,6 +36,7 @@ def table(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_from_a_folder_with_a_package_of_that_name(table):
     """With stdout of ASCII alone, and a manifest under the home folder."""
     words = ("preprocess", "--dataset=manifest", "--root=~/a.csv", "--check")
@@ -67,6 +68,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 def test_twice_in_one_process(table):
     """As a notebook's %run does."""
     done = run("-c", TWICE, str(table / "a.csv"))
@@ -92,6 +94,7 @@ def test_without_a_home_everything_has_a_folder(monkeypatch, capsys, tmp_path):
     sources._users_cache_dir.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="there is a GPU")
 def test_a_platform_that_is_not_there_is_said_first(tmp_path):
     """Before the model folder, which is not there either, is looked at."""

@@ -1,33 +1,19 @@
 """experiments.compare with real training of a tiny architecture, in processes of their own."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+import experiments_run
 from tiny import write_set
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
 
 def run(tmp_path, *flags):
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}{os.pathsep}{tmp_path}",
-        "JAX_PLATFORMS": "cpu",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.compare", *flags],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The command in a fork; the trainings that it starts are processes of their own, which need the whole path."""
+    path = (tmp_path, experiments_run.ROOT)
+    return experiments_run.run("compare", *flags, cwd=tmp_path, path=path)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fork_server import ForkServer
 
 import tiny
+from fork_server import Forks
 from stfer.evaluation.run_folder import RunFolder
 from stfer.runs import plan
 from stfer.storage.weights import CheckpointError, load_weights
@@ -28,8 +28,7 @@ NOBODY = 65534
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
+    return Forks(tmp_path_factory.mktemp("output"))
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +70,7 @@ def first_fold_stays(workdir, half):
     load_weights(run_folder(workdir) / "folds" / "held_out=S000" / "checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "what"), [(8_000, "a result"), (1_300, "the settings")], ids=["result", "settings"]
 )
@@ -107,6 +107,7 @@ def others_reach(path):
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not write")
 @pytest.mark.skipif(
     not others_reach(Path(sys.prefix)), reason="another user cannot enter this virtual environment"
@@ -127,6 +128,7 @@ def test_a_read_only_workdir_is_one_sentence(server, flags, data, half):
         first_fold_stays(workdir, half)
 
 
+@pytest.mark.slow
 def test_a_run_folder_removed_under_a_job_ends_it_with_a_sentence(server, flags, tmp_path):
     folder = run_folder(tmp_path)
     command = server.start(*flags, f"--workdir={tmp_path}", "--epochs=5000")
@@ -137,6 +139,7 @@ def test_a_run_folder_removed_under_a_job_ends_it_with_a_sentence(server, flags,
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_clock_that_runs_backwards_changes_nothing(server, flags, half, tmp_path):
     flags = (*flags, "--checkpoint_seconds=0")
     code, printed = server.run(*flags, f"--workdir={tmp_path}", "--max_folds=1", TEST_CLOCK="back")
@@ -146,6 +149,7 @@ def test_a_clock_that_runs_backwards_changes_nothing(server, flags, half, tmp_pa
     assert ours.training_seconds >= 0
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_its_fold_alone(server, flags, tmp_path):
     """One marked sequence has no finite loss: every fold but the one that holds it out trains on it."""
     rows = list(tiny.sequences(subjects=3))
@@ -204,6 +208,7 @@ def test_states_that_are_not_finite_are_not_saved(tmp_path):
     assert progress == {"epoch": 1}
 
 
+@pytest.mark.slow
 def test_weights_without_their_arrays_are_refused(half, tmp_path):
     shutil.copytree(run_folder(half) / "folds" / "held_out=S000" / "checkpoint", tmp_path / "w")
     for path in (tmp_path / "w").rglob("*"):

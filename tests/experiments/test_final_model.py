@@ -2,38 +2,21 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import experiments_run
 from stfer.data.shards import write_shards
 from stfer.inference import load_model
 from tiny import SIZE, sequences, write_set
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
 
 def run(folder, command, *flags):
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
-        "JAX_PLATFORMS": "cpu",
-        "STFER_CACHE_DIR": str(folder / "cache"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *flags],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return experiments_run.run(command, *flags, cwd=folder, STFER_CACHE_DIR=str(folder / "cache"))
 
 
 TRAIN = ("--arch=tiny", "--modules=tiny", "--data=set", "--batch_size=4", "--learning_rate=1e-3")

@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from fork_server import ROOT, ForkServer
 
 import tiny
+from fork_server import ROOT, Forks
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +21,7 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
+    return Forks(tmp_path_factory.mktemp("output"))
 
 
 @pytest.fixture(scope="module")

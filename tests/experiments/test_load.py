@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
 
 import tiny
+from fork_server import Forks
 
 SUBJECTS = int(os.environ.get("STFER_LOAD_SUBJECTS", "16"))
 WARM = 6  # Folds after which caches have filled.
@@ -26,27 +26,27 @@ def counts(process):
     return resident_mib(process), files, threads
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux' /proc")
 def test_folds_leave_no_memory_and_no_open_files_behind(tmp_path, capsys):
     data = tiny.write_set(tmp_path / "tiny", subjects=SUBJECTS)
     folds = tmp_path / "runs" / "tiny-set" / "loso" / "tiny" / "seed=0" / "folds"
     samples = {}
-    with ForkServer(tmp_path) as server:
-        command = server.start(
-            *("--modules=tiny", "--arch=tiny", f"--data={data}", f"--workdir={tmp_path / 'runs'}"),
-            *("--epochs=1", "--batch_size=256", "--learning_rate=0.01", "--checkpoint_seconds=0"),
-        )
+    command = Forks(tmp_path).start(
+        *("--modules=tiny", "--arch=tiny", f"--data={data}", f"--workdir={tmp_path / 'runs'}"),
+        *("--epochs=1", "--batch_size=256", "--learning_rate=0.01", "--checkpoint_seconds=0"),
+    )
 
-        def another():
-            done = len(list(folds.glob("*/fold.json")))
-            return done if done not in samples and done else 0
+    def another():
+        done = len(list(folds.glob("*/fold.json")))
+        return done if done not in samples and done else 0
 
-        while command.wait_until(another, 600):
-            try:
-                samples[another()] = counts(command.process)
-            except FileNotFoundError:
-                break
-        assert command.wait() == 0, command.printed
+    while command.wait_until(another, 600):
+        try:
+            samples[another()] = counts(command.process)
+        except FileNotFoundError:
+            break
+    assert command.wait() == 0, command.printed
     assert f"{SUBJECTS} of {SUBJECTS} folds" in command.printed
     seen = [samples[done] for done in sorted(samples) if WARM <= done < SUBJECTS]
     memory, files, threads = ([sample[part] for sample in seen] for part in range(3))

@@ -2,30 +2,19 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import tiny
+from experiments_run import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 
-
-def loso(*flags, cwd=None, check=True, **environment):
-    """Run `python -m experiments.loso` as a user does."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.loso", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def loso(*flags, cwd=ROOT, check=True, **options):
+    """`experiments.loso` with the flags."""
+    done = run("loso", *flags, cwd=cwd, **options)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -71,9 +60,18 @@ def test_a_run_folder_has_the_documented_files_and_fields(finished):
     for subject in ("S000", "S001", "S002"):
         assert (folder / "folds" / f"held_out={subject}" / "checkpoint").is_dir()
         assert not (folder / "folds" / f"held_out={subject}" / "training").exists()
-    assert list((folder / "figures").glob("*.png"))
     assert done.stdout.index("Settings") < done.stdout.index("accuracy (summed)")
     assert str(folder / "result.json") in done.stdout.rpartition("Wrote")[2]
+
+
+@pytest.mark.slow
+def test_a_run_draws_its_figures_and_names_them(finished, flags):
+    folder, _ = finished
+    done = loso(*flags, f"--workdir={folder.parents[3]}", draw=True)
+    drawn = list((folder / "figures").glob("*.png"))
+    assert drawn
+    for picture in drawn:
+        assert str(picture) in done.stdout.rpartition("Wrote")[2]
 
 
 def test_the_same_command_again_trains_nothing_and_says_the_same(finished, flags):
@@ -86,6 +84,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(finished, flags
     assert (folder / "predictions.csv").read_bytes() == predictions
 
 
+@pytest.mark.slow
 def test_one_fold_alone_predicts_as_it_does_among_all(finished, flags, tmp_path):
     folder, _ = finished
     loso(*flags, f"--workdir={tmp_path}", "--subjects=S001")

@@ -3,12 +3,12 @@
 import os
 import re
 import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
+from experiments_run import ROOT, run
 from stfer.data.shards import load_data, load_shards
 
 SIDE = 60
@@ -55,11 +55,8 @@ def oulu(tmp_path):
     return tmp_path / "oulu"
 
 
-def command(*flags, **environment) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.preprocess", "--workers=1", *flags],
-        capture_output=True, text=True, check=False, env=os.environ | environment,
-    )  # fmt: skip
+def command(*flags, **options) -> subprocess.CompletedProcess:
+    return run("preprocess", "--workers=1", *flags, cwd=ROOT, **options)
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess, *parts: str) -> None:
@@ -258,6 +255,7 @@ def search(frame, near, fine=False):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reader_and_a_detector_from_outside(tmp_path, workers):
     """Also in worker processes, which have not imported the user's module."""
@@ -267,7 +265,7 @@ def test_a_reader_and_a_detector_from_outside(tmp_path, workers):
             write(tmp_path / "raw" / name / f"{t}.png", picture(t))
     flags = ("--modules=mine", "--dataset=mine", f"--root={tmp_path / 'raw'}", "--detector=corner")
     flags += (f"--out={tmp_path / 'set'}", "--size=8", f"--workers={workers}")
-    done = command(*flags, PYTHONPATH=str(tmp_path))
+    done = command(*flags, path=(tmp_path,))
     assert done.returncode == 0, done.stderr
     assert re.search(r"subjects +2 +3 +differs", done.stdout)
     assert re.search(r"fear +2 +2\n", done.stdout)
@@ -282,7 +280,7 @@ def test_a_reader_and_a_detector_from_outside(tmp_path, workers):
     expected = square.reshape(8, 2, 8, 2, 3).mean((1, 3))
     assert np.abs(shards.frames(0)[0] - expected).max() <= 0.5
     if workers == 1:
-        other = command(*flags[:3], "--check", "--options=take=2", PYTHONPATH=str(tmp_path))
+        other = command(*flags[:3], "--check", "--options=take=2", path=(tmp_path,))
         assert re.search(r"anger +1 ", other.stdout), other.stderr
 
 
@@ -296,14 +294,7 @@ def test_a_full_disk_leaves_nothing_loadable_and_goes_on_later(ck, tmp_path):
     """A limit on file sizes fails like a full disk, in the middle of a frame file."""
     out = tmp_path / "out"
     flags = ["--dataset=ck_plus", f"--root={ck}", f"--out={out}", "--detector=none", "--size=64"]
-    limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000)); "
-        "sys.argv = ['preprocess', '--workers=1', *sys.argv[1:]]; "
-        "runpy.run_module('experiments.preprocess', run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", limited, *flags], capture_output=True, text=True, check=False
-    )
+    done = command(*flags, TEST_FILE_LIMIT="250000")
     assert_one_sentence(done, "out.partial", "File too large")
     assert not out.exists()
     assert command(*flags).returncode == 0

@@ -74,6 +74,7 @@ def events(folder):
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
+@pytest.mark.slow
 def test_an_address_where_no_cluster_is_ends_in_a_sentence(flags, tmp_path):
     driver = start(*flags, f"--workdir={tmp_path}", "--launcher=ray", "--ray_address=127.0.0.1:1")
     printed, _ = driver.communicate(timeout=TIMEOUT)
@@ -82,6 +83,7 @@ def test_an_address_where_no_cluster_is_ends_in_a_sentence(flags, tmp_path):
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_sets_architectures_and_seeds_share_the_cluster(cluster, flags, tmp_path):
     flags = [flag for flag in flags if not flag.startswith(("--arch", "--epochs", "--check"))]
     driver = start(
@@ -100,6 +102,7 @@ def test_sets_architectures_and_seeds_share_the_cluster(cluster, flags, tmp_path
     assert len(nodes) == 2
 
 
+@pytest.mark.slow
 def test_a_lost_node_loses_no_finished_fold_and_the_run_ends_complete(cluster, flags, tmp_path):
     local = start(*flags, f"--workdir={tmp_path / 'local'}")
     printed, _ = local.communicate(timeout=TIMEOUT)

@@ -1,18 +1,14 @@
 """The README's example of an architecture of one's own, taken from its text and run."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 
+from experiments_run import ROOT, run
 from stfer.data.shards import write_shards
 
-ROOT = Path(__file__).parents[2]
 MARK = "<!-- example: extend -->"
 
 
@@ -41,21 +37,8 @@ def test_it_is_under_forty_lines_and_trains(tmp_path):
         for label in ("anger", "surprise")
     ]
     write_shards(tmp_path / "set", rows, name="noise", classes=("anger", "surprise"))
-    done = subprocess.run(
-        [
-            sys.executable,
-            *command[1:],
-            "--data=set",
-            "--epochs=1",
-            "--max_folds=2",
-            "--workdir=runs",
-        ],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    further = ("--data=set", "--epochs=1", "--max_folds=2", "--workdir=runs")
+    done = run("loso", *command[3:], *further, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (result,) = (tmp_path / "runs").rglob("result.json")
     found = json.loads(result.read_text())

@@ -1,29 +1,16 @@
 """experiments.report as a user runs it: in a process of its own, on runs written by hand."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import functools
 
 import pytest
 
+import experiments_run
+from experiments_run import ROOT
 from run_folders import answers, write_run
 from stfer.data.shards import load_shards
 from tiny import write_set
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(*flags, cwd=ROOT):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.report", *flags],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+run = functools.partial(experiments_run.run, "report", cwd=ROOT)
 
 
 def test_help_names_what_it_does():
@@ -33,6 +20,7 @@ def test_help_names_what_it_does():
     assert "--vote" in done.stdout
 
 
+@pytest.mark.slow
 def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
     """The runs' sequences are those of a shard folder, so that the page can show their frames."""
     folder = write_set(tmp_path / "shards", name="tiny-set", uneven=False)
@@ -55,7 +43,8 @@ def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
             text = text.replace(f"{name},", f"{identity},")
         (made / "predictions.csv").write_text(text)
 
-    done = run(f"--workdir={workdir}", f"--data={folder}", "--vote=maximum")
+    flags = (f"--workdir={workdir}", f"--data={folder}", "--vote=maximum")
+    done = experiments_run.run_alone("report", *flags, cwd=ROOT, PYTHONWARNINGS="error")
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     # Table I is counted from the models; it is the paper's to the last digit.

@@ -8,18 +8,9 @@ import time
 
 import pytest
 
+from experiments_run import run
+
 COMMAND = (sys.executable, "-m", "experiments.synthesize")
-
-
-def run(*arguments, cwd):
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": os.getcwd()},
-    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +28,7 @@ def run(*arguments, cwd):
 def test_a_mistake_is_one_sentence(tmp_path, arguments, words):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").write_text("mine")
-    done = run(*arguments, cwd=tmp_path)
+    done = run("synthesize", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -59,6 +50,7 @@ def children(process_id):
         return [int(child) for child in file.read().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads Linux's /proc")
 def test_a_killed_run_leaves_no_set_and_no_workers(tmp_path):
     process = subprocess.Popen(

@@ -3,20 +3,17 @@
 import ast
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import experiments_run
 import tiny
 from stfer.data.shards import write_shards
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 MOST_LINES = {
     "per_frame_loss": 30, "landmarks": 40, "augmentation": 15, "dropout": 40, "reader": 40, "protocol": 20,
     "two_stages": 40,
@@ -24,14 +21,7 @@ MOST_LINES = {
 
 
 def run(command, *flags, cwd, check=True):
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
+    done = experiments_run.run(command, *flags, cwd=cwd, path=(HERE,))
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -91,9 +81,9 @@ def _without_docstrings(tree):
     ("modules", "arch"),
     [
         ("per_frame_loss", "frame_by_frame"),
-        ("landmarks", "with_landmarks"),
-        ("dropout", "with_dropout"),
-        ("two_stages", "apex_then_pair"),
+        pytest.param("landmarks", "with_landmarks", marks=pytest.mark.slow),
+        pytest.param("dropout", "with_dropout", marks=pytest.mark.slow),
+        pytest.param("two_stages", "apex_then_pair", marks=pytest.mark.slow),
     ],
 )
 def test_an_architecture_from_outside_trains(loso, modules, arch):
@@ -104,6 +94,7 @@ def test_an_architecture_from_outside_trains(loso, modules, arch):
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
 
 
+@pytest.mark.slow
 def test_the_second_stage_trains_its_head_alone(loso):
     from stfer.storage.weights import load_weights
 
@@ -115,6 +106,7 @@ def test_the_second_stage_trains_its_head_alone(loso):
     assert [row["stage"] for row in history(folder)] == ["features"] * 2 + ["head"] * 2
 
 
+@pytest.mark.slow
 def test_an_augmentation_changes_the_training_and_its_strength_too(loso, tmp_path):
     losses = []
     for number, flags in enumerate(
@@ -127,6 +119,7 @@ def test_an_augmentation_changes_the_training_and_its_strength_too(loso, tmp_pat
     assert len(set(losses)) == 3
 
 
+@pytest.mark.slow
 def test_a_reader_makes_shards_and_a_protocol_cuts_them(tmp_path):
     for person in range(4):
         for emotion in ("anger", "surprise", "boredom"):
@@ -149,6 +142,7 @@ def test_a_reader_makes_shards_and_a_protocol_cuts_them(tmp_path):
     assert "halves" in result.parts
 
 
+@pytest.mark.slow
 def test_by_flags_alone_optimiser_schedule_and_early_stopping(loso):
     _, folder = loso(
         "--modules=tiny", "--arch=tiny", "--optimizer=adamw", "--schedule=cosine", "--warmup_epochs=0.5",
@@ -163,6 +157,7 @@ def test_by_flags_alone_optimiser_schedule_and_early_stopping(loso):
     assert (settings["optimizer"], settings["clip_norm"]) == ("adamw", 1)
 
 
+@pytest.mark.slow
 def test_a_field_of_a_model_by_a_flag(loso):
     _, folder = loso("--modules=landmarks", "--arch=with_landmarks", "--set=model.features=7")
     assert json.loads((folder / "config.json").read_text())["settings"]["model"] == {"features": 7}
@@ -187,6 +182,7 @@ def test_the_text_variant_of_the_paper_by_flags():
     assert (model.block2_features, model.block3_features) == (384, (384, 256, 256))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modules", "arch"), [("landmarks", "with_landmarks"), ("per_frame_loss", "frame_by_frame")]
 )

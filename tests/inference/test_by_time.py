@@ -44,6 +44,7 @@ def answers(model, path):
     return track.tally.shares()["summed"], clips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["late_fusion", "early_fusion", "conv3d"])
 def test_the_same_at_both_rates(tiny, performance, name):
     model = knowing(tiny(name), 25)
@@ -56,6 +57,7 @@ def test_the_same_at_both_rates(tiny, performance, name):
         np.testing.assert_allclose(fast_clips[seconds], slow_clips[seconds], atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_sequence_at_hand_goes_by_its_times_too(tiny):
     """Frames of 50 a second: every second one is what a model of 25 a second sees."""
     model = knowing(tiny("early_fusion", detector="none"), 25)

@@ -61,6 +61,7 @@ def python(folder, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_runs_without_the_package_at_any_batch_size(tiny, exported):
     folder, difference = exported
     assert difference < 1e-6
@@ -73,6 +74,7 @@ def test_runs_without_the_package_at_any_batch_size(tiny, exported):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_script_beside_it_runs(tiny, exported):
     folder, _ = exported
     done = python(folder, "run.py", str(folder.parent / "clips.npy"))
@@ -83,6 +85,7 @@ def test_the_script_beside_it_runs(tiny, exported):
     np.testing.assert_allclose(found, tiny("late_fusion").predict_clips(clips), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_weights_have_names_and_shapes(tiny, exported):
     folder, _ = exported
     model = tiny("late_fusion")
@@ -103,6 +106,7 @@ def test_nested_is_the_inverse_of_flat(tiny):
     jax.tree.map(np.testing.assert_array_equal, dict(variables), again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_every_architecture_exports_for_cpu_and_cuda(tiny, name):
     model = tiny(name)
@@ -115,6 +119,7 @@ def test_every_architecture_exports_for_cpu_and_cuda(tiny, name):
     np.testing.assert_allclose(found, model.predict_clips(clips), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten(tiny, exported):
     folder, _ = exported
     with pytest.raises(FileExistsError, match="late exists already"):

@@ -12,7 +12,13 @@ WHOLE = ("early_fusion", "slow_fusion", "conv3d")
 SHARING = ("single_frame", "late_fusion", "rnn")
 
 
-@pytest.mark.parametrize("name", WHOLE + SHARING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "late_fusion",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in WHOLE + SHARING if n != "late_fusion"),
+    ],
+)
 def test_sliding_clips_equal_the_plain_model(tiny, name):
     model = tiny(name)
     frames = noise(12)
@@ -30,6 +36,7 @@ def test_sharing_architectures_run_their_tower_once_a_frame(tiny):
     assert {type(tiny(name).network) for name in WHOLE} == {Network}
 
 
+@pytest.mark.slow
 def test_a_subclass_that_joins_its_frames_earlier_is_run_whole(tiny):
     class Difference(LateFusion):
         def __call__(self, clips, *, train=False, mask=None):
@@ -49,6 +56,7 @@ def test_a_subclass_that_joins_its_frames_earlier_is_run_whole(tiny):
         np.testing.assert_allclose(found, jax.nn.softmax(logits)[0], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_subclass_that_changes_encode_or_join_still_shares_its_tower(tiny):
     class Squared(LateFusion):
         def join(self, features, *, train=False):

@@ -98,6 +98,7 @@ def test_it_is_tested_on_shards_as_by_hand(model, shards, tmp_path):
         np.testing.assert_allclose(found.probabilities["summed"], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_is_exported_with_both_inputs(model, tmp_path):
     folder, difference = export_model(model, tmp_path / "out")
     assert difference < 1e-6

@@ -22,7 +22,10 @@ def jumping(before=12, gap=4, after=10):
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB) for frame in shown])
 
 
-@pytest.mark.parametrize("name", ["single_frame", "late_fusion", "conv3d"])
+@pytest.mark.parametrize(
+    "name",
+    ["late_fusion", *(pytest.param(n, marks=pytest.mark.slow) for n in ("single_frame", "conv3d"))],
+)
 def test_a_face_that_jumps_in_a_gap(tiny, name):
     model, pixels = tiny(name), jumping()
     prediction = model.predict(pixels)

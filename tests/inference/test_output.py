@@ -26,6 +26,7 @@ def face_frames(count, **options):
     return [cv2.cvtColor(drawn, cv2.COLOR_GRAY2RGB)] * count
 
 
+@pytest.mark.slow
 def test_frames_on_their_side_are_noticed(tiny, tmp_path):
     model = tiny("single_frame")
     frames = [np.ascontiguousarray(np.rot90(frame)) for frame in face_frames(9)]
@@ -38,6 +39,7 @@ def test_frames_on_their_side_are_noticed(tiny, tmp_path):
     assert "note" not in text
 
 
+@pytest.mark.slow
 def test_more_faces_than_are_followed(tiny, tmp_path):
     both = cv2.cvtColor(np.hstack([draw_face(160, 160, 80, 80, 90)] * 2), cv2.COLOR_GRAY2RGB)
     path = write_video(tmp_path / "two.mp4", [both] * 6, options={"qp": "4"})
@@ -50,6 +52,7 @@ def test_more_faces_than_are_followed(tiny, tmp_path):
     assert "more faces" not in text
 
 
+@pytest.mark.slow
 def test_what_is_peculiar_is_said_and_times_are_the_videos(tiny, tmp_path):
     times = [0, 0.04, 0.08, 1.0, 2.0, 2.04]
     path = write_video(tmp_path / "笑.mp4", face_frames(6), times=times, options={"qp": "4"})

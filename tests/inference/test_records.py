@@ -110,6 +110,7 @@ def test_curve_stands_at_the_frames_own_times():
     np.testing.assert_array_equal(curve.points(stride=4)[0], list(times.values()))
 
 
+@pytest.mark.slow
 def test_timeline_keeps_the_longest_tracks_and_draws_them(tmp_path):
     timeline = Timeline(CLASSES)
     for number in range(200):

@@ -62,6 +62,7 @@ def test_frames_without_a_face_are_results(tiny):
     assert [(result.status, result.faces) for result in results] == [("no face", ())] * 5
 
 
+@pytest.mark.slow
 def test_reads_little_ahead_and_keeps_little(tiny):
     model = tiny("single_frame", detector="none")
     one = noise(1)[0]

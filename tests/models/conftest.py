@@ -23,8 +23,8 @@ def tiny():
 def pytest_generate_tests(metafunc):
     """A test with the argument `architecture` runs once for each of the paper's six.
 
-    Other tests' modules register architectures of their own in the same process; other networks of the package are no
-    variants of the six and have tests of their own.
+    Where it compiles (`tiny`), all but the smallest are slow. Other tests' modules register architectures of their own
+    in the same process; other networks of the package are no variants of the six and have tests of their own.
     """
     if "architecture" in metafunc.fixturenames:
         ours = [
@@ -32,4 +32,13 @@ def pytest_generate_tests(metafunc):
             for name, module in ARCHITECTURES.items()
             if module.__module__.startswith("stfer.") and issubclass(module, Architecture)
         ]
-        metafunc.parametrize("architecture", ours)
+        compiles = "tiny" in metafunc.fixturenames
+        metafunc.parametrize(
+            "architecture",
+            [
+                pytest.param(
+                    name, marks=[pytest.mark.slow] if compiles and name != "single_frame" else []
+                )
+                for name in ours
+            ],
+        )

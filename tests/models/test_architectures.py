@@ -70,7 +70,7 @@ def test_logits_equal_numpy_s(architecture, tiny, train):
     assert np.ptp(expected, axis=0).max() > 0.01  # the rows differ
 
 
-@pytest.mark.parametrize("num_classes", [2, 7])
+@pytest.mark.parametrize("num_classes", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_any_number_of_classes_and_any_size(architecture, num_classes):
     model = create_model(architecture, num_classes=num_classes)
     clips = jax.ShapeDtypeStruct((2, model.frames, 149, 200, 3), jnp.float32)
@@ -79,6 +79,7 @@ def test_any_number_of_classes_and_any_size(architecture, num_classes):
     assert logits.shape == endpoints["logits"].shape == (2, num_classes)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_reach_every_parameter(architecture, tiny):
     case = tiny(architecture)
 
@@ -93,6 +94,7 @@ def test_gradients_are_finite_and_reach_every_parameter(architecture, tiny):
         assert np.any(gradient != 0), path
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_answers_in_float32(architecture, tiny):
     case = tiny(architecture)
     model = case.model.clone(dtype=jnp.bfloat16)

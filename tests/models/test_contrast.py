@@ -53,6 +53,7 @@ def test_contrast_change_sees_only_what_changes():
                                grey[0, 2, ..., 0] - grey[0, 0, ..., 0], atol=1e-5)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_model_normalises_its_own_input_and_names_what_there_is():
     tiny = {
         "block1_features": 4,

@@ -48,6 +48,7 @@ def test_viterbi_is_the_best_path_and_its_last_label_s_score_the_largest(chain):
     assert last_label_scores(chain).argmax() == best[-1]
 
 
+@pytest.mark.slow
 def test_marginals_are_the_gradient_of_the_partition(chain):
     weights = np.exp(scores(chain))
     weights /= weights.sum()
@@ -98,6 +99,7 @@ def test_padding_and_constants_change_nothing(chain):
     )
 
 
+@pytest.mark.slow
 def test_potentials_start_as_softmax_and_have_119_parameters_at_seven_labels():
     logits = jax.random.normal(jax.random.key(0), (2, 4, 7))
     variables = ChainPotentials().init(jax.random.key(1), logits)

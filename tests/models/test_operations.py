@@ -34,6 +34,10 @@ CONVOLUTIONS = [
 ]
 
 
+def slow(cases):
+    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 @pytest.fixture
 def small_work_too(monkeypatch):
     """Let the fast form take convolutions that are too small to be worth it."""
@@ -69,7 +73,10 @@ def check_against_xla(x_shape, kernel_shape, stride):
         assert_float32_close(actual, expected, label)
 
 
-@pytest.mark.parametrize(("x_shape", "kernel_shape", "stride"), CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "stride"),
+    [*(pytest.param(*c, marks=pytest.mark.slow) for c in CONVOLUTIONS[:-1]), CONVOLUTIONS[-1]],
+)
 @pytest.mark.usefixtures("small_work_too")
 def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride):
     check_against_xla(x_shape, kernel_shape, stride)
@@ -89,6 +96,7 @@ def convolutions(draw):
     return (batch, *times, *sides, channels), (*time, *taps, channels, features), stride
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(convolutions())
 def test_any_convolution_and_its_gradients_equal_xla_s(case):
@@ -111,6 +119,7 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_work_too")
 def test_convolution_over_towers_and_single_rows():
     x, kernel = normal((3, 6, 16, 15, 70)), normal((3, 3, 70, 2), 1)  # [tower, batch, ...]
@@ -135,6 +144,7 @@ def test_towers_with_kernels_of_their_own():
     assert_float32_close(mapped(x, kernels), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_work_too")
 def test_no_towers_at_all():
     x, kernel = normal((2, 9, 8, 5)), normal((3, 3, 5, 2), 1)
@@ -220,10 +230,14 @@ def test_winograd_names_what_it_cannot_build():
 
 
 @pytest.mark.parametrize(
-    "shape", [(2, 6, 8, 3), (2, 7, 9, 3), (1, 2, 3, 5), (2, 3, 5, 4, 2), (4, 2, 2, 1)]
+    "shape",
+    [
+        (2, 7, 9, 3),
+        *slow([(2, 6, 8, 3), (1, 2, 3, 5), (2, 3, 5, 4, 2), (4, 2, 2, 1)]),
+    ],
 )
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, *slow([jnp.bfloat16])])
 def test_max_pool_and_its_gradient_equal_xla_s(shape, ties, dtype):
     x = normal(shape)
     x = (jnp.maximum(jnp.round(x), 0) if ties else x).astype(dtype)  # ReLU makes many zeros
@@ -265,6 +279,7 @@ def test_a_gpu_gets_xla_s_operations():
     assert "stablehlo.dot_general" in cpu
 
 
+@pytest.mark.slow
 def test_a_whole_model_has_the_same_gradients_in_both_forms(tiny, monkeypatch):
     case = tiny("late_fusion")
 

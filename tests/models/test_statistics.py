@@ -44,6 +44,7 @@ def of_device(tree, device):
     return jax.tree.map(lambda leaf: leaf[device], tree)
 
 
+@pytest.mark.slow
 def test_a_padded_batch_equals_the_unpadded_one(architecture, tiny):
     case = tiny(architecture)
     labels = np.array([4, 0, 2])
@@ -62,6 +63,7 @@ def test_a_padded_batch_equals_the_unpadded_one(architecture, tiny):
     assert np.abs(unmasked[mask > 0] - real[2]).max() > 1e-3  # the mask is what does it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["single_frame", "conv3d", "rnn"]
 )  # one frame, a time axis, towers
@@ -89,6 +91,7 @@ def test_two_devices_with_unequal_rows_equal_one(name, tiny):
         assert_trees_close(of_device(all_stats, device), stats)
 
 
+@pytest.mark.slow
 def test_running_statistics_are_the_bias_corrected_exponential_average():
     rng = np.random.default_rng(0)
     batches = rng.normal(3, 2, (5, 4, 5, 6, 2)).astype(np.float32)
@@ -119,6 +122,7 @@ def test_a_batch_of_padding_alone_leaves_the_running_statistics():
     np.testing.assert_array_equal(updated["batch_stats"]["var"], np.ones(4))
 
 
+@pytest.mark.slow
 def test_evaluation_ignores_the_batch(architecture, tiny):
     case = tiny(architecture)
     logits, _ = case.apply(case.variables, case.clips)

@@ -9,6 +9,7 @@ from run_folders import CLASSES
 from stfer.reporting import figures, runs
 
 
+@pytest.mark.slow
 def test_draw_run_writes_every_figure_twice(run_folder):
     written = figures.draw_run(run_folder)
     names = {"confusion_summed", "confusion_maximum", "training"}
@@ -19,6 +20,7 @@ def test_draw_run_writes_every_figure_twice(run_folder):
         assert start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<?xml" in start
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_svg(run_folder):
     def draw():
         written = [path for path in figures.draw_run(run_folder) if path.suffix == ".svg"]
@@ -68,6 +70,7 @@ def test_curves_are_the_mean_over_folds(run_folder):
     assert band[:, 1].min() == pytest.approx(2.5 / 3 + 0.03)
 
 
+@pytest.mark.slow
 def test_missing_history_draws_the_rest(run_folder):
     header = (run_folder / "history.csv").read_text().splitlines()[0]
     (run_folder / "history.csv").write_text(header + "\n")

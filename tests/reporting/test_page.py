@@ -12,6 +12,7 @@ from matplotlib import colors
 from run_folders import CLASSES, answers, sequences, write_run
 from stfer.evaluation import voting
 from stfer.reporting import comparison_figures, figures, page, report, runs, voting_example
+from stfer.reporting.comparisons import comparisons
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
@@ -68,6 +69,7 @@ def workdir(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
     out = tmp_path / "report"
     given = []
@@ -79,7 +81,7 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         return np.zeros((15, 20, 20, 3), np.uint8)
 
     shown, paths = report.write_report(
-        runs.comparisons(runs.find_runs(workdir)),
+        comparisons(runs.find_runs(workdir)),
         out,
         frames=frames,
         unfinished=[(workdir / "d", 3)],
@@ -113,19 +115,21 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         assert text in html.text
 
 
+@pytest.mark.slow
 def test_without_pictures_no_face_is_in_the_page(workdir, tmp_path):
-    found = runs.comparisons(runs.find_runs(workdir))
+    found = comparisons(runs.find_runs(workdir))
     _, paths = report.write_report(found, tmp_path / "report")
     html = read(paths[0])
     assert all(address.startswith("data:image/svg") for address in html.addresses)
     assert "Without pictures" in html.text
 
 
+@pytest.mark.slow
 def test_finished_figures_are_copied_and_old_ones_drawn_anew(run_folder, tmp_path):
     figures.draw_run(run_folder)
     own = run_folder / "figures" / "training.svg"
     own.write_text("<svg/>")
-    found = runs.comparisons(runs.find_runs(run_folder))
+    found = comparisons(runs.find_runs(run_folder))
     report.write_report(found, tmp_path / "one")
     copied = tmp_path / "one" / "figures" / "synthetic_loso" / "single_frame_seed0" / "training.svg"
     assert copied.read_text() == "<svg/>"
@@ -135,12 +139,11 @@ def test_finished_figures_are_copied_and_old_ones_drawn_anew(run_folder, tmp_pat
     assert len(drawn.read_text()) > 1000
 
 
+@pytest.mark.slow
 def test_two_comparisons_of_one_name_keep_apart(tmp_path):
     write_run(tmp_path / "runs" / "a", answers(2, 2))
     write_run(tmp_path / "runs" / "b", answers(2, 3), checksum="beef")
-    shown, _ = report.write_report(
-        runs.comparisons(runs.find_runs(tmp_path / "runs")), tmp_path / "out"
-    )
+    shown, _ = report.write_report(comparisons(runs.find_runs(tmp_path / "runs")), tmp_path / "out")
     names = [table.name for table in shown if table.name.startswith("summary")]
     assert names == [
         "summary_synthetic_loso_summed",
@@ -176,7 +179,7 @@ def test_worked_voting_example_disagrees_and_adds_up():
 def test_accuracy_figure_shows_what_was_measured(tmp_path):
     write_run(tmp_path / "a", answers(4, 6), maximum=answers(4, 12), data="ck_plus", everybody=9)
     write_run(tmp_path / "b", answers(4, 18), architecture="rnn", data="ck_plus", folds_total=9)
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     (axes,) = comparison_figures.accuracy_figure(comparison).axes
     points = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("o", "s")]
     assert points == pytest.approx([0.75, 0.5, 0.25, 0.25])
@@ -191,7 +194,7 @@ def test_subject_figure_puts_the_hardest_first_and_marks_the_untested(tmp_path):
     write_run(tmp_path / "a", right | {"S003_fear": "anger"})
     without = {n: c for n, c in right.items() if "S003" not in n}
     write_run(tmp_path / "b", without, architecture="rnn", everybody=3)
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     axes = comparison_figures.subject_figure(comparison, "summed").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["S003", "S001", "S002"]
     values = np.ma.filled(axes.images[0].get_array(), np.nan)
@@ -201,7 +204,7 @@ def test_subject_figure_puts_the_hardest_first_and_marks_the_untested(tmp_path):
 def test_distribution_counts_every_tested_sequence_once(tmp_path):
     write_run(tmp_path / "a", answers(3, 1))
     write_run(tmp_path / "b", answers(5, 1), data="other")
-    figure = comparison_figures.distribution_figure(runs.comparisons(runs.find_runs(tmp_path)))
+    figure = comparison_figures.distribution_figure(comparisons(runs.find_runs(tmp_path)))
     heights = [[bar.get_height() for bar in bars] for bars in figure.axes[0].containers]
     assert sorted(heights) == [[3] * 6, [5] * 6]
 
@@ -213,7 +216,7 @@ def test_distribution_puts_every_bar_over_its_class(tmp_path):
     result = tmp_path / "seven" / "result.json"
     seven = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
     result.write_text(json.dumps(json.loads(result.read_text()) | {"classes": seven}))
-    figure = comparison_figures.distribution_figure(runs.comparisons(runs.find_runs(tmp_path)))
+    figure = comparison_figures.distribution_figure(comparisons(runs.find_runs(tmp_path)))
     (axes,) = figure.axes
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     for bars in axes.containers:
@@ -228,7 +231,7 @@ def test_distribution_puts_every_bar_over_its_class(tmp_path):
 def test_time_figure_has_plain_numbers(tmp_path):
     write_run(tmp_path / "a", answers(2, 1), seconds=3.0)
     write_run(tmp_path / "b", answers(2, 1), architecture="rnn", seconds=90.0)
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     figure = comparison_figures.time_figure(comparison, "summed")
     figure.draw_without_rendering()
     shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]

@@ -7,6 +7,7 @@ import pytest
 from run_folders import answers, write_run
 from stfer.evaluation.run_folder import FORMAT
 from stfer.reporting import runs, summary
+from stfer.reporting.comparisons import comparisons
 from stfer.reporting.scores import compare
 
 
@@ -99,7 +100,7 @@ def test_only_like_is_compared_with_like(tmp_path):
     write("other data", checksum="beef")
     write("other protocol", protocol="kfold")
     write("other settings", settings={"learning_rate": 1e-5})
-    groups = runs.comparisons(runs.find_runs(tmp_path))
+    groups = comparisons(runs.find_runs(tmp_path))
     names = sorted([run.architecture for run in group.runs] for group in groups)
     assert names == [["late_fusion", "rnn", "mine"], *[["single_frame"]] * 3]
 
@@ -110,7 +111,7 @@ def test_only_like_is_compared_with_like(tmp_path):
 def test_runs_that_differ_in_any_setting_share_no_table(tmp_path, settings):
     write_run(tmp_path / "a", answers(4, 9), architecture="rnn", settings=settings)
     write_run(tmp_path / "b", answers(4, 2), architecture="late_fusion")
-    groups = runs.comparisons(runs.find_runs(tmp_path))
+    groups = comparisons(runs.find_runs(tmp_path))
     assert [[run.architecture for run in group.runs] for group in groups] in (
         [["rnn"], ["late_fusion"]],
         [["late_fusion"], ["rnn"]],
@@ -126,7 +127,7 @@ def test_data_that_were_cut_otherwise_share_no_table(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config["data"]["crop"]["margin"] = 0.3
     (folder / "config.json").write_text(json.dumps(config))
-    assert len(runs.comparisons(runs.find_runs(tmp_path))) == 2
+    assert len(comparisons(runs.find_runs(tmp_path))) == 2
 
 
 def test_a_setting_at_its_default_is_that_of_an_older_run(tmp_path):
@@ -134,7 +135,7 @@ def test_a_setting_at_its_default_is_that_of_an_older_run(tmp_path):
     newer = {"augment": "none", "warmup_epochs": 0.0, "model": {}, "augmentation": {}}
     write_run(tmp_path / "a", answers(4, 9), architecture="rnn", settings=newer)
     write_run(tmp_path / "b", answers(4, 2), settings={"clip_offsets": [-1], "slide": True})
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     assert "augment" not in comparison.settings
     assert comparison.settings["epochs"] == 3
 
@@ -145,7 +146,7 @@ def test_an_architecture_of_other_fields_is_another(tmp_path):
         write_run(tmp_path / f"own {seed}", answers(4, 5, seed), seed=seed)
         folder = tmp_path / f"text {seed}"
         write_run(folder, answers(4, 9, seed), seed=seed, settings={"model": fields})
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     text = "single_frame with block2_features 384, block3_features [384, 256, 256]"
     assert {name: len(found) for name, found in comparison.by_architecture.items()} == {
         "single_frame": 2,
@@ -160,7 +161,7 @@ def test_seeds_of_unlike_code_are_told(tmp_path):
     for seed in (0, 1):
         code = {"mine.Net": f"digest {seed}"}
         write_run(tmp_path / f"{seed}", answers(4, 5, seed), seed=seed, code=code)
-    (comparison,) = runs.comparisons(runs.find_runs(tmp_path))
+    (comparison,) = comparisons(runs.find_runs(tmp_path))
     (note,) = summary.partial_notes(comparison)
     assert note.startswith("Unlike code: Single frame's seeds 0, 1")
 
@@ -169,7 +170,7 @@ def test_the_same_run_twice_is_refused(tmp_path):
     write_run(tmp_path / "a", answers(2, 2))
     write_run(tmp_path / "b", answers(2, 3))
     with pytest.raises(ValueError, match="same architecture, data, settings and seed"):
-        runs.comparisons(runs.find_runs(tmp_path))
+        comparisons(runs.find_runs(tmp_path))
 
 
 def test_comparisons_of_one_title_say_what_differs(tmp_path):
@@ -177,7 +178,7 @@ def test_comparisons_of_one_title_say_what_differs(tmp_path):
     write_run(tmp_path / "b", answers(2, 2), epochs=4)
     write_run(tmp_path / "c", answers(3, 2), epochs=4, checksum="decafbad99")
     write_run(tmp_path / "d", answers(3, 2), data="other")
-    assert [c.label for c in runs.comparisons(runs.find_runs(tmp_path))] == [
+    assert [c.label for c in comparisons(runs.find_runs(tmp_path))] == [
         "other",
         "synthetic (epochs 3, 2 subjects, data c0ffee)",
         "synthetic (epochs 4, 2 subjects, data c0ffee)",

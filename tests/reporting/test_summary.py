@@ -5,10 +5,11 @@ import pytest
 from run_folders import CLASSES, answers, sequences, write_run
 from stfer.evaluation.significance import Pair
 from stfer.reporting import runs, scores, summary
+from stfer.reporting.comparisons import comparisons
 
 
 def comparison_of(folder):
-    (comparison,) = runs.comparisons(runs.find_runs(folder))
+    (comparison,) = comparisons(runs.find_runs(folder))
     return comparison
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from run_folders import answers, write_run
 from stfer.reporting import paper, paper_tables, runs, summary, tables
+from stfer.reporting.comparisons import comparisons
 from stfer.reporting.tables import Column, Table
 
 TABLE = Table(
@@ -94,7 +95,7 @@ def comparisons_of(tmp_path, **data):
         votes = (answers(4, 6), answers(4, 12, seed=1))
         summed, maximum = ({f"{key}{suffix}": v for key, v in vote.items()} for vote in votes)
         write_run(tmp_path / name, summed, maximum=maximum, **identity)
-    return runs.comparisons(runs.find_runs(tmp_path))
+    return comparisons(runs.find_runs(tmp_path))
 
 
 def test_differences_are_to_the_papers_own_set(tmp_path):

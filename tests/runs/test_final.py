@@ -12,6 +12,7 @@ from stfer.training.checkpoints import FoldCheckpoints
 from stfer.training.config import TrainConfig
 from stfer.training.early_stopping import BestWeights
 from stfer.training.fit import Stopped
+from stfer.training.stages import STAGES, Stage, register_stages
 from stfer.training.step import TrainState
 from tiny import leaves_equal, write_set
 
@@ -51,6 +52,7 @@ def test_mistakes_in_a_split_are_one_sentence():
         split(["a", "b"], "a", "b", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", ["", "S002"])
 def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     shards = load_shards(write_set(tmp_path / "set"))
@@ -79,6 +81,7 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, validation):
     assert cards[0]["training"] == cards[1]["training"]
 
 
+@pytest.mark.slow
 def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
     shards = load_shards(write_set(tmp_path / "set"))
     config = TrainConfig(
@@ -126,3 +129,21 @@ def test_the_best_weights_stay_until_no_saved_state_can_come_back_to_them(tmp_pa
     assert best.used(state, history).params["w"].tolist() == [4, 4]
     with pytest.raises(FileNotFoundError):
         best.used(state, history[:1])
+
+
+@pytest.mark.slow
+def test_the_chosen_epoch_of_a_later_stage_counts_from_the_first_stage_on(tmp_path, monkeypatch):
+    for field in ("_entries", "_sources"):
+        monkeypatch.setattr(STAGES, field, dict(getattr(STAGES, field)))
+    register_stages("twice")(Stage("first", {"epochs": 2}), Stage("second", start="first"))
+    shards = load_shards(write_set(tmp_path / "set"))
+    config = TrainConfig(
+        "tiny", stages="twice", epochs=4, batch_size=4, learning_rate=1e-3, validation="S002", patience=4
+    )  # fmt: skip
+    fold = split(shards.subjects, "S003", "S002", 0)
+    training = FinalTraining(config, shards, fold, tmp_path / "model")
+    fitted = training.train(Launch())
+    rows = fitted.progress.history
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    best = min(rows[2:], key=lambda row: row["validation_loss"])["epoch"]
+    assert training.model(fitted).card["training"]["weights_of_epoch"] == best

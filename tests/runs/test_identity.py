@@ -87,6 +87,7 @@ def test_a_setting_that_an_old_run_does_not_know_is_at_its_default(data, tmp_pat
     assert identity({"architecture": "a", "preset": "demo"}) == identity({"architecture": "a"})
 
 
+@pytest.mark.slow
 def test_the_docstring_of_the_public_call_runs(data, tmp_path):
     import doctest
 

@@ -13,16 +13,20 @@ STILL = Faces(
     jitter_shift=0.0, gamma=0.0, contrast=0.0, brightness=0.0, flicker=0.0, slope=0.0, colour=0.0, grey=0.0, blur=0.0,
     noise=0.0, erase=0.0,
 )  # fmt: skip
+VIEW = jax.jit(
+    Faces(**(vars(STILL) | {"mirror": True, "scale": (0.9, 1.15), "degrees": 12.0, "shift": 0.04}))
+)
 FRAMES = np.random.default_rng(0).uniform(0.2, 0.8, (3, 20, 20, 3)).astype(np.float32)
 
 
 def test_strengths_of_nothing_change_nothing():
-    found = STILL({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
+    found = jax.jit(STILL)({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
     np.testing.assert_allclose(found["frames"], FRAMES, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_key_decides_and_another_key_gives_another_clip():
-    change = Faces()
+    change = jax.jit(Faces())
     first, again, other = (
         np.asarray(change({"frames": jnp.asarray(FRAMES)}, jax.random.key(k))["frames"])
         for k in (0, 0, 1)
@@ -39,9 +43,6 @@ def test_points_stay_on_what_they_mark(seed):
     from stfer.data.faces.points import MIRRORED
 
     side, marks = 60, {12: (0.4, 0.35), 40: (0.6, 0.7)}
-    view = Faces(
-        **(vars(STILL) | {"mirror": True, "scale": (0.9, 1.15), "degrees": 12.0, "shift": 0.04})
-    )
     points = np.zeros((1, 49, 2), np.float32)
     y, x = np.mgrid[:side, :side]
     for number, (across, down) in marks.items():
@@ -49,7 +50,7 @@ def test_points_stay_on_what_they_mark(seed):
         spot = np.exp(-((x - across * (side - 1)) ** 2 + (y - down * (side - 1)) ** 2) / 8)
         frames = np.repeat(spot[None, ..., None], 3, -1).astype(np.float32)
         example = {"frames": jnp.asarray(frames), "landmarks": jnp.asarray(points)}
-        found = view(example, jax.random.key(seed))
+        found = VIEW(example, jax.random.key(seed))
         weights = np.asarray(found["frames"])[0, ..., 0]
         weights = np.where(weights > 0.2, weights, 0)
         place = np.array([(weights * x).sum(), (weights * y).sum()]) / weights.sum() / (side - 1)
@@ -73,6 +74,7 @@ def test_a_mirrored_clip_and_its_points():
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_a_shift_of_whole_pixels_moves_pixels():
     frames = jnp.asarray(FRAMES)
     shift = jnp.broadcast_to(jnp.array([2 / 20, -3 / 20]), (3, 2))

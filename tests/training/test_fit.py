@@ -39,7 +39,11 @@ def engine_for(data, config=CONFIG, model=None, **options):
 
 
 # 1 is what a CPU takes, a whole epoch what a GPU does.
-@pytest.fixture(scope="module", params=[1, 2, 1000], ids="steps_per_call={}".format)
+@pytest.fixture(
+    scope="module",
+    params=[1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 1000))],
+    ids="steps_per_call={}".format,
+)
 def engine(request, data):
     config = dataclasses.replace(CONFIG, recompute_statistics=request.param == 2)
     return engine_for(data, config, steps_per_call=request.param)
@@ -122,6 +126,7 @@ def _calls(engine):
     return engine.config.epochs * -(-engine.shape.steps // engine.steps_per_call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
 def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_weights(
     data, tmp_path, resident
@@ -159,6 +164,7 @@ def test_groups_of_clips_are_told_apart_across_batches(data, tmp_path):
     assert len(np.unique(np.round(alone, 4), axis=0)) > 5  # Clips do differ.
 
 
+@pytest.mark.slow
 def test_streamed_batches_give_the_resident_result(data, tmp_path):
     fold = data[1][2]
     # The same bits from the same program: a step a call.
@@ -168,6 +174,7 @@ def test_streamed_batches_give_the_resident_result(data, tmp_path):
     assert resident.progress.history == streamed.progress.history
 
 
+@pytest.mark.slow
 def test_folds_leave_no_array_behind(data, tmp_path):
     engine, live = engine_for(data), []
     for fold in data[1]:
@@ -178,6 +185,7 @@ def test_folds_leave_no_array_behind(data, tmp_path):
     assert set(live[1:]) == {live[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["tensorfloat32", "bfloat16"])
 def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_path, precision):
     fold = data[1][0]
@@ -195,6 +203,7 @@ def test_a_lower_precision_trains_as_float32_does_up_to_its_rounding(data, tmp_p
     np.testing.assert_allclose(found[precision], found["float32"], rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
     clips, splits = data
     fold = splits[0]
@@ -207,6 +216,7 @@ def test_the_held_out_rows_do_not_reach_the_weights(data, tmp_path):
     assert a.progress.history != b.progress.history  # The held-out loss does see them.
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_step_rate_and_batch(data, tmp_path):
     config = TrainConfig("tiny", epochs=3, batch_size=4, learning_rate=1e38)
     with pytest.raises(

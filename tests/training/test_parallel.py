@@ -85,6 +85,7 @@ def alone(data, tmp_path_factory):
     return [(f, engine.classify(f.state, data[0].gather(f.fold.test))) for f in fitted]
 
 
+@pytest.mark.slow
 @FORMS
 def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, form):
     engine = build(parallel.FoldsEngine, data, **form)
@@ -99,6 +100,7 @@ def test_a_fold_a_device_gives_the_folds_of_one_device(data, alone, tmp_path, fo
         np.testing.assert_array_equal(found.argmax(1), probabilities.argmax(1))
 
 
+@pytest.mark.slow
 def test_folds_that_stopped_at_different_places_go_on_side_by_side(data, alone, tmp_path):
     splits = data[1][:3]
     one = build(Engine, data)
@@ -111,6 +113,7 @@ def test_folds_that_stopped_at_different_places_go_on_side_by_side(data, alone, 
         assert_same_training(ours, theirs)
 
 
+@pytest.mark.slow
 def test_stopped_lanes_go_on_to_the_same_bits(data, tmp_path):
     splits = data[1][:4]
     engine = build(parallel.FoldsEngine, data)
@@ -126,6 +129,7 @@ def test_stopped_lanes_go_on_to_the_same_bits(data, tmp_path):
         assert ours.progress.history == theirs.progress.history
 
 
+@pytest.mark.slow
 def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, tmp_path):
     clips, splits = data
     poisoned = splits[1].train[0]
@@ -156,6 +160,7 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     assert fitted.progress.epoch == CONFIG.epochs
 
 
+@pytest.mark.slow
 @FORMS
 def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, tmp_path, form):
     engine = build(parallel.BatchEngine, data, **form)
@@ -166,6 +171,7 @@ def test_a_batch_over_the_devices_gives_the_training_of_one_device(data, alone, 
     np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_over_the_devices_resumes_to_the_same_bits(data, tmp_path):
     engine = build(parallel.BatchEngine, data)
     (whole,) = train(engine, data[1][:1], tmp_path / "whole")
@@ -176,6 +182,7 @@ def test_a_batch_over_the_devices_resumes_to_the_same_bits(data, tmp_path):
     assert tiny.leaves_equal(resumed.state, whole.state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [5])
 def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
     """Shares of 2, 2, 1 and 0 rows; gradients are compared through plain Adam's first step."""
@@ -209,6 +216,7 @@ def test_one_split_step_is_the_step_of_the_whole_batch(data, rows):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [parallel.FoldsEngine, parallel.BatchEngine])
 def test_the_resident_set_is_sent_once_and_a_step_sends_nothing(data, kind):
     engine = build(kind, data, resident=True)
@@ -231,6 +239,7 @@ def test_the_resident_set_is_sent_once_and_a_step_sends_nothing(data, kind):
     assert len(pools) == 1
 
 
+@pytest.mark.slow
 def test_all_folds_and_groups_use_one_compiled_program(data, tmp_path):
     traces = []
 
@@ -248,6 +257,7 @@ def test_all_folds_and_groups_use_one_compiled_program(data, tmp_path):
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.slow
 def test_our_blocks_train_with_a_split_batch():
     """Two towers, so batch statistics are joint over towers and devices."""
     widths = {"block1_features": 4, "block2_features": 4, "block3_features": (4, 4, 4)}

@@ -50,6 +50,7 @@ def clips_of(rng, rows):
     return rng.integers(0, 255, (rows, 2, tiny.SIZE, tiny.SIZE, 3)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_loss_and_accuracy_of_fixed_probabilities():
     learner = tiny.learner(CONFIG, Fixed())
     state = state_of(learner, (1, 4, 4, 3))
@@ -68,6 +69,7 @@ def test_loss_and_accuracy_of_fixed_probabilities():
     )
 
 
+@pytest.mark.slow
 def test_a_step_is_adam_on_the_mean_cross_entropy():
     learner, state = tiny_state()
     rng = np.random.default_rng(0)
@@ -111,6 +113,7 @@ def test_padding_rows_change_nothing():
     np.testing.assert_allclose(totals, plain_totals, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_scanned_steps_equal_single_steps_and_skip_inactive_ones(chunk):
     learner, state = tiny_state(DESCENT)
@@ -132,6 +135,7 @@ def test_scanned_steps_equal_single_steps_and_skip_inactive_ones(chunk):
         assert float(totals.loss[1]) == 0
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_active_keeps_every_bit():
     learner, state = tiny_state()
     pool = tiny.batch(clips_of(np.random.default_rng(0), 2), [0, 0])
@@ -143,6 +147,7 @@ def test_a_step_that_is_not_active_keeps_every_bit():
     assert [float(total[0]) for total in totals] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_one_real_step_of_the_full_network_lowers_the_loss_on_its_batch():
     model = models.create_model(
         "single_frame",

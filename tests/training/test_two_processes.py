@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 TESTS = Path(__file__).parents[1]
 SCRIPT = Path(__file__).parent / "two_processes.py"
@@ -24,6 +25,7 @@ def start(rank, count, port, out):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_with_the_same_devices(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

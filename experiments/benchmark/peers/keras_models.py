@@ -10,15 +10,7 @@ import keras
 import tensorflow as tf
 import worker
 from keras import layers
-
-FRAMES = {
-    "single_frame": 1,
-    "early_fusion": 10,
-    "late_fusion": 2,
-    "slow_fusion": 10,
-    "conv3d": 5,
-    "rnn": 5,
-}
+from worker import FRAMES
 
 
 def block(channels: int, shape: tuple, features: int, size: int, stride: int = 1, time: int = 0):

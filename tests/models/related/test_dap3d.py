@@ -56,6 +56,7 @@ def test_the_sizes_of_the_figure():
     }
 
 
+@pytest.mark.slow
 def test_convolutions_are_correlations_summed_over_maps(small):
     model, variables, clips = small
     _, out = model.apply(variables, clips)
@@ -70,6 +71,7 @@ def test_convolutions_are_correlations_summed_over_maps(small):
             np.testing.assert_allclose(out[name][0, ..., feature], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_deformation_is_the_quadratic_of_a_loop(small):
     model, variables, clips = small
     _, out = model.apply(variables, clips)

@@ -45,6 +45,7 @@ def test_layer_sizes():
     assert sizes == [(64, 64, 3), (60, 60, 64), (30, 30, 64), (26, 26, 64), (13, 13, 64), (10816,)]
 
 
+@pytest.mark.slow
 def test_the_first_layer_is_a_sum_of_single_frame_convolutions(random):
     model = DTAN(**TINY)
     clips = random.random((2, 3, 24, 24, 1)).astype(np.float32)
@@ -62,6 +63,7 @@ def test_the_first_layer_is_a_sum_of_single_frame_convolutions(random):
     )
 
 
+@pytest.mark.slow
 def test_frames_have_filters_of_their_own(random):
     model = DTAN(**TINY)
     clips = random.random((2, 3, 24, 24, 1)).astype(np.float32)
@@ -112,6 +114,7 @@ def test_the_joint_logits_are_one_layer_on_both_features(random):
     np.testing.assert_allclose(outputs[:, 0] + outputs[:, 1], outputs[:, 2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_and_dropout_only_in_training_and_by_key(random):
     model = DTGN(geometry_features=(8, 9))
     points = random.random((3, 12, 49, 2)).astype(np.float32)

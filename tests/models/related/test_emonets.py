@@ -41,6 +41,7 @@ def test_triangle_activation_by_scikit_learn_s_distances(random):
     np.testing.assert_allclose(triangle(distances), expected)
 
 
+@pytest.mark.slow
 def test_mouths_of_unlike_texture_are_told_apart(random):
     def clip(stripes):
         face = random.integers(0, 40, (2, 96, 96, 3)).astype(np.uint8)

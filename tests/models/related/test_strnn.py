@@ -118,6 +118,7 @@ def test_a_one_hot_projection_picks_its_cell(random):
     np.testing.assert_array_equal(mixtures, h[2, 3])
 
 
+@pytest.mark.slow
 def test_the_penalty_is_the_projections_l1_norm(random):
     model = STRNN(**TINY, frames=3, size=16, sparsity=(0.5, 2.0))
     clips = random.random((2, 3, 16, 16, 3)).astype(np.float32)

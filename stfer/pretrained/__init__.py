@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+__all__ = ["shipped_model"]
+
 NAME = "pair_difference"
 
 

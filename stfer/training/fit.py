@@ -234,7 +234,8 @@ def _recomputed(
     """
     epochs, seed = engine.config.epochs, engine.config.seed
     chunk, shape = engine.steps_per_call, engine.shape
-    plans = [batches.epoch_plan(fold, epochs, seed, shape) for fold in folds]
+    draws = engine.examples.draws
+    plans = [batches.epoch_plan(fold, epochs, seed, shape, draws) for fold in folds]
     watched = [batches.watched_plans(fold, shape) for fold in folds]
     carry = (state, engine.no_moments(state))
     for start in range(0, shape.steps, chunk):
@@ -269,7 +270,7 @@ def _absorb(
             f"fold {fold.held_out}: the loss of step {number} (epoch {where.epoch + 1}) is {totals.loss[first]} "
             f"at learning rate {engine.config.learning_rate}",
             fold.held_out,
-            call.indices[first][call.mask[first] > 0],
+            engine.examples.sequences(call.indices[first][call.mask[first] > 0]),
         )
     sums = [float(np.sum(part, dtype=np.float64)) for part in totals]
     where.sums = [a + b for a, b in zip(where.sums, sums, strict=True)]
@@ -315,7 +316,7 @@ def _calls(
     rounds = max(epochs - epoch for epoch, _ in places)
     for turn in range(rounds):
         plans = [
-            batches.epoch_plan(fold, epoch + turn, engine.config.seed, shape)
+            batches.epoch_plan(fold, epoch + turn, engine.config.seed, shape, engine.examples.draws)
             for fold, (epoch, _) in zip(folds, places, strict=True)
         ]
         first = min(step for _, step in places) if turn == 0 else 0

@@ -104,6 +104,7 @@ def test_few_people_can_establish_nothing_and_the_sentence_says_so(study):
     assert "With 3 subjects and 3 steps no difference can be established" in reporting.sentence(few)
 
 
+@pytest.mark.slow
 def test_its_runs_stand_in_the_page_once_and_not_as_comparisons(study):
     assert runs.run_folders(study) == []
     studies = reporting.find_studies(study)
@@ -117,6 +118,7 @@ def test_its_runs_stand_in_the_page_once_and_not_as_comparisons(study):
     assert "fear right" in (out / "tables" / "ablation_1.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_study_is_made_and_goes_on(tmp_path):
     shards = load_shards(tiny.write_set(tmp_path / "set", subjects=3))
     base = TrainConfig("tiny", epochs=1, batch_size=4, learning_rate=1e-2)

@@ -127,6 +127,7 @@ def test_the_base_is_the_first_trial_where_the_space_holds_it():
     assert start(space, TrainConfig("rnn", batch_size=8)) is None
 
 
+@pytest.mark.slow
 def test_a_search_writes_its_trials_its_best_settings_and_figures(whole):
     one, trials = whole
     assert len(trials) == TRIALS
@@ -147,6 +148,7 @@ def test_a_search_writes_its_trials_its_best_settings_and_figures(whole):
     assert "best: trial" in report.result_text(trials)
 
 
+@pytest.mark.slow
 def test_the_value_is_the_mean_accuracy_of_the_inner_folds(shards, whole):
     """Trained again by hand: a fold for each half of the people, tested on the other half."""
     from stfer.runs import folds as one_group
@@ -164,6 +166,7 @@ def test_the_value_is_the_mean_accuracy_of_the_inner_folds(shards, whole):
     assert trials[0].value == pytest.approx(sum(means) / 2, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_held_out_persons_pixels_change_no_bit_of_a_search(whole, tmp_path):
     poisoned = shards_of(tmp_path / "poisoned", poison=True)
     one, trials = whole
@@ -175,6 +178,7 @@ def test_a_held_out_persons_pixels_change_no_bit_of_a_search(whole, tmp_path):
     assert one.record() == other.record()
 
 
+@pytest.mark.slow
 def test_a_search_reads_no_frame_of_another(shards, monkeypatch, tmp_path):
     read = set()
     own = type(shards).stream
@@ -185,6 +189,7 @@ def test_a_search_reads_no_frame_of_another(shards, monkeypatch, tmp_path):
     assert read == {"S000", "S001", "S002", "S004"}
 
 
+@pytest.mark.slow
 def test_a_stopped_search_loses_the_trial_under_way_and_ends_as_one_that_was_not(
     shards, whole, tmp_path
 ):
@@ -203,6 +208,7 @@ def test_a_budget_of_no_minutes_begins_no_trial(shards, tmp_path):
         search.best([])
 
 
+@pytest.mark.slow
 def test_another_search_in_the_same_folder_is_refused(whole):
     one, _ = whole
     other = dataclasses.replace(one, base=BASE.replace(epochs=3))
@@ -210,6 +216,7 @@ def test_another_search_in_the_same_folder_is_refused(whole):
         search.run(other, TRIALS)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_a_failed_trial_with_its_reason(shards, tmp_path):
     space = parse_space("learning_rate:log:1e30:1e35")
     (trial,) = search.run(made(shards, tmp_path, space=space), 1)
@@ -218,6 +225,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial_with_its_reason(shards, tmp
     assert "failed: trial 0" in report.result_text([trial])
 
 
+@pytest.mark.slow
 def test_a_nested_search_tests_people_who_chose_nothing(shards, tmp_path):
     template = search.Search(BASE, SPACE, shards, tmp_path, 2, (0, 1), modules=["tiny"])
     one = nested.Nested(template, "loso", 1, launch=Launch("none"))

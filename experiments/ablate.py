@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.models import registration
     from stfer.runs import ablation, crossval, environment, modules
-    from stfer.runs.plan import needed_streams
+    from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
 
     modules.import_modules(FLAGS.modules)
@@ -49,7 +49,8 @@ def main(argv: list[str]) -> int:
     source = shared.data().with_streams(streams)
     environment.set_up_jax(source.cache)
     shards = source.load()
-    out = Path(FLAGS.out or Path(FLAGS.workdir) / "ablation" / shards.name / FLAGS.arch)
+    place = Path(FLAGS.workdir) / "ablation" / folder_name(shards.name) / FLAGS.arch
+    out = Path(FLAGS.out or place)
     study = ablation.Ablation(
         base, target, shards, FLAGS.protocol, out, seeds, FLAGS.modules, source.arguments()
     )

@@ -42,25 +42,25 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.data.shards.subset import subset
     from stfer.runs import environment, final, modules, search, search_space
-    from stfer.runs.plan import needed_streams
+    from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
 
     search.check_optuna()
+    if FLAGS.nested and FLAGS.launcher == "ray":
+        raise command.UserError("--nested searches here: leave --launcher=ray out")
     modules.import_modules(FLAGS.modules)
     seeds = shared.seeds()
     config = shared.settings(seeds[0])
     space = search_space.parse_space(FLAGS.space or "")
     source = shared.data().with_streams(needed_streams(config))
-    names = ("space", "trials", "minutes", "inner_folds", "data", "nested")
-    shown = {name: FLAGS[name].value for name in names} | {"seeds": ", ".join(map(str, seeds))}
-    command.print_settings("Settings", config.to_dict() | shown)
+    shown = {name: FLAGS[name].value for name in ("data", "space", "trials", "minutes")}
+    command.print_settings("Settings", config.to_dict() | shown | {"seeds": seeds})
     environment.set_up_jax(source.cache)
     shards = source.load()
     kind = "nested" if FLAGS.nested else "search"
-    out = Path(FLAGS.out or Path(FLAGS.workdir) / kind / shards.name / config.architecture)
-    found = search.Search(
-        config, space, shards, out, FLAGS.inner_folds, seeds, modules=FLAGS.modules
-    )
+    place = Path(FLAGS.workdir) / kind / folder_name(shards.name) / config.architecture
+    inner, out = (FLAGS.inner_folds, seeds), Path(FLAGS.out or place)
+    found = search.Search(config, space, shards, out, *inner, modules=FLAGS.modules)
     with stop_requests() as should_stop:
         if FLAGS.nested:
             return _nested(found, source, should_stop)
@@ -89,9 +89,8 @@ def _search(search, source, fold, should_stop) -> int:
     paths = search_results.write(search, trials)
     print(report.result_text(trials))
     command.print_paths([*paths, *report.draw(search.folder)])
-    if should_stop():
-        return should_stop.exit_code
-    return 0 if any(trial.state == "complete" for trial in trials) else command.FAILED
+    failed = 0 if any(trial.state == "complete" for trial in trials) else command.FAILED
+    return should_stop.exit_code if should_stop() else failed
 
 
 def _nested(template, source, should_stop) -> int:

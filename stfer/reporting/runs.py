@@ -45,7 +45,7 @@ _ALWAYS_SAID = (
 )
 _WITH = " with "
 # Records of what has runs of its own, which are reported together or not at all.
-_STUDIES = ("ablation.json", "nested.json")
+_STUDIES = ("ablation.json", "nested_search.json")
 _RESULT_FIELDS = (
     "architecture",
     "data",

@@ -19,18 +19,19 @@ from stfer.data.shards import Shards
 from stfer.data.shards.subset import subset
 from stfer.evaluation.paired import gain_of_predictions
 from stfer.evaluation.records import vote_metrics
-from stfer.evaluation.run_folder import RunFolder
+from stfer.evaluation.run_folder import RunFolder, SettingsDifferError
 from stfer.runs import crossval
 from stfer.runs import search as search_lib
 from stfer.runs.local import Launch
 from stfer.runs.plan import Plan, canonical, check_lengths, validated
 from stfer.runs.search import Search, Trial
 from stfer.runs.search_results import best_settings, write_trials
-from stfer.storage.files import write_json
+from stfer.storage.files import read_json, write_json
+from stfer.storage.identity import differences
 from stfer.training.config import TrainConfig
 from stfer.training.fit import Stopped
 
-RESULT = "nested.json"
+RECORD, RESULT = "nested_search.json", "nested.json"
 OnFold = Callable[[Fold, Search], AbstractContextManager[Callable[[Sequence[Trial]], None]]]
 
 
@@ -110,8 +111,10 @@ def run(
 
     Raises:
         Stopped: `should_stop` said so.
+        SettingsDifferError: The folder holds another nested search; names each field.
         RuntimeError: A training's loss was not finite.
     """
+    _begin(nested)
     parts = [fold for fold in nested.outer() if fold.held_out in names]
     seeds = nested.template.seeds
     rows: list[dict[str, Any]] = []
@@ -147,6 +150,20 @@ def run(
     }
     write_json(nested.template.folder / RESULT, result)
     return result
+
+
+def _begin(nested: Nested) -> None:
+    """Keep what is searched, or check that the folder is this search's."""
+    folder = nested.template.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    record = nested.template.record() | {"protocol": nested.protocol, "trials": nested.trials}
+    if not (folder / RECORD).exists():
+        write_json(folder / RECORD, record)
+    elif lines := differences(read_json(folder / RECORD), record):
+        raise SettingsDifferError(
+            f"{folder} holds another nested search ({'; '.join(lines)}); give the same flags to go on with it, or "
+            "another --out"
+        )
 
 
 def _trained(

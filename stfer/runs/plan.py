@@ -320,7 +320,12 @@ def check_lengths(plan: Plan) -> None:
 
 def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
     """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`; a set's name is data, so it cannot leave the workdir."""
+    return (
+        Path(workdir) / folder_name(data) / protocol / config.architecture / f"seed={config.seed}"
+    )
+
+
+def folder_name(data: str) -> str:
+    """A set's name as that of a folder: it is data, so it cannot lead elsewhere."""
     name = urllib.parse.quote(data, safe="+ ")
-    if not name.strip("."):
-        name = name.replace(".", "%2E")
-    return Path(workdir) / name / protocol / config.architecture / f"seed={config.seed}"
+    return name if name.strip(".") else name.replace(".", "%2E")

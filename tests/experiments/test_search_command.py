@@ -129,6 +129,15 @@ def test_two_processes_work_on_one_study(folder, flags):
     assert len(owners) == 2
 
 
+def test_tasks_of_a_ray_cluster_work_on_one_study(folder, flags):
+    pytest.importorskip("ray")
+    done = run("search", *flags, f"--space={SPACE}", "--trials=4", "--inner_folds=2", "--out=ray",
+               "--launcher=ray", "--ray_address=local", "--ray_cpus=1", "--tasks=2", cwd=folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(trials_of(folder / "ray")) == 4
+    assert (folder / "ray" / "best.json").is_file()
+
+
 def test_ablate_ends_in_a_table_and_a_page(folder, flags):
     done = run("ablate", "--modules=tiny", "--arch=tiny", "--data=set", "--base=paper", "--target=paper",
                "--epochs=1", "--change=augment=mirror", "--change=learning_rate=0.01", "--seeds=0,1",

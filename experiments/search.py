@@ -86,9 +86,8 @@ def _search(search, source, fold, should_stop) -> int:
             trials = search_ray.run(search, where, *amount, told)
         else:
             trials = searching.run(search, *amount, told)
-    paths = search_results.write(search, trials)
     print(report.result_text(trials))
-    command.print_paths([*paths, *report.draw(search.folder)])
+    command.print_paths([*search_results.write(search, trials), *report.draw(search.folder)])
     failed = 0 if any(trial.state == "complete" for trial in trials) else command.FAILED
     return should_stop.exit_code if should_stop() else failed
 

@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 def names() -> list[str]:
     """The commands, sorted."""
     folder = _ROOT / "experiments"
-    modules = {path.stem for path in folder.glob("[a-z]*.py")} - {"command"}
+    modules = {path.stem for path in folder.glob("[a-z]*.py")} - {"command", "final_model"}
     return sorted(modules | {path.parent.name for path in folder.glob("*/__main__.py")})
 
 

@@ -185,7 +185,8 @@ def open_study(search: Search) -> optuna.Study:
             storage=storage,
             study_name="search",
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=max(1, search.base.epochs // 4)),
+            # The first quarter of the first fold's epochs says little: Optuna judges from the step that is named here.
+            pruner=optuna.pruners.MedianPruner(5, n_warmup_steps=search.base.epochs // 4 + 1),
             load_if_exists=True,
         )
         first = start(search.space, canonical(search.base))

@@ -17,6 +17,7 @@ from stfer.runs import Launch, final, nested, search, search_results
 from stfer.runs.search_space import Dimension, chosen, parse_space, start
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
+from stfer.training.fit import Stopped
 
 pytest.importorskip("optuna")
 
@@ -268,3 +269,61 @@ def test_a_part_of_a_set_holds_these_sequences_alone(shards):
     assert part.checksum != subset(shards, [2, 7]).checksum
     with pytest.raises(ValueError, match="at least one sequence"):
         subset(shards, [])
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Trials that train nothing: each reports and returns the next of the accuracies given; None stops."""
+
+    def give(*accuracies):
+        left = list(accuracies)
+
+        def inner(search_, config, report, should_stop):
+            accuracy = left.pop(0)
+            if accuracy is None:
+                raise Stopped
+            for epoch in range(1, search_.base.epochs + 1):
+                report(epoch, accuracy)
+            return accuracy
+
+        monkeypatch.setattr(search, "inner_accuracy", inner)
+
+    return give
+
+
+def test_the_median_rule_ends_a_trial_that_falls_behind(shards, tmp_path, untrained):
+    one = made(shards, tmp_path, base=BASE.replace(epochs=8))
+    untrained(0.5, 0.6, 0.7, 0.8, 0.9, 0.3, 0.75)
+    trials = search.run(one, 7)
+    assert [t.state for t in trials] == ["complete"] * 5 + ["pruned", "complete"]
+    # A quarter of the epochs is spared the rule, so that it ends the trial after the third.
+    assert (trials[5].value, trials[5].reported) == (None, (3, 0.3))
+    assert search.best(trials).number == 4
+
+
+def test_a_trial_whose_process_is_gone_is_made_up_for_once(shards, tmp_path, untrained):
+    one = made(shards, tmp_path)
+    study = search.open_study(one)
+    search._ask(one, study, 3, ".worker-gone")  # Its owner holds no lock: as after a kill.
+    untrained(0.5, 0.6, 0.7)
+    trials = search.run(one, 3)
+    assert [t.state for t in trials] == ["lost", "complete", "complete", "complete"]
+    assert trials[1].values == trials[0].values  # the lost one's, first
+    assert [t.number for t in trials if t.counts] == [1, 2, 3]
+    with search._owner(one.folder) as owner:
+        search._ask(
+            one, study, 4, owner
+        )  # A live process works on it: it counts, and is left alone.
+        assert search.run(one, 4)[-1].state == "running"
+
+
+def test_values_that_every_process_dies_of_are_not_tried_for_ever(shards, tmp_path, untrained):
+    one = made(shards, tmp_path)
+    untrained(None, None, 0.5)
+    stops = iter([False, True] * 2 + [False] * 9)
+    states = [search.run(one, 1, should_stop=lambda: next(stops)) for _ in range(2)][-1]
+    assert [t.state for t in states] == ["lost", "lost"]
+    assert states[0].values == states[1].values
+    (*_, last) = search.run(one, 1)
+    assert last.state == "complete"
+    assert last.values != states[0].values

@@ -157,7 +157,8 @@ def test_votes_of_trained_folds(folder, flags):
     done = run("votes", *flags, "--workdir=votes", "--distance=1", "--apex=4", cwd=folder)
     assert done.returncode == 0, done.stderr
     table = folder / "votes" / "tiny-set" / "loso" / "tiny" / "seed=0" / "tables" / "pair_votes.csv"
-    rows = list(csv.DictReader(table.open(newline="")))
+    with open(table, newline="") as stream:
+        rows = list(csv.DictReader(stream))
     assert [row["Pairs"] for row in rows] == ["last", "sliding", "sliding", "all", "all"]
     refused = run("votes", "--data=set", "--arch=rnn", "--workdir=votes", cwd=folder)
     assert refused.returncode == 2

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
     from stfer.data.shards.subset import subset
-    from stfer.runs import environment, final, modules, search, search_space
+    from stfer.runs import environment, final, inner_folds, modules, search, search_space
     from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
 
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     kind = "nested" if FLAGS.nested else "search"
     place = Path(FLAGS.workdir) / kind / folder_name(shards.name) / config.architecture
     inner, out = (FLAGS.inner_folds, seeds), Path(FLAGS.out or place)
-    found = search.Search(config, space, shards, out, *inner, modules=FLAGS.modules)
+    found = inner_folds.Search(config, space, shards, out, *inner, modules=FLAGS.modules)
     with stop_requests() as should_stop:
         if FLAGS.nested:
             return _nested(found, source, should_stop)

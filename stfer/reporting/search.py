@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from stfer.data.folds import Fold
 from stfer.reporting.figures import COLOURS, canvas, save
 from stfer.reporting.tables import Column, Table, format_value
-from stfer.runs.search import Search, Trial, best
+from stfer.runs.inner_folds import Search
+from stfer.runs.search import Trial, best
 from stfer.runs.search_results import IMPORTANCES, TRIALS, write_trials
 
 _MARKS = {"complete": ("o", COLOURS[0]), "pruned": ("x", COLOURS[1]), "failed": ("v", COLOURS[6])}

@@ -22,9 +22,10 @@ from stfer.evaluation.records import vote_metrics
 from stfer.evaluation.run_folder import RunFolder, SettingsDifferError
 from stfer.runs import crossval
 from stfer.runs import search as search_lib
+from stfer.runs.inner_folds import Search
 from stfer.runs.local import Launch
 from stfer.runs.plan import Plan, canonical, check_lengths, validated
-from stfer.runs.search import Search, Trial
+from stfer.runs.search import Trial
 from stfer.runs.search_results import best_settings, write_trials
 from stfer.storage.files import read_json, write_json
 from stfer.storage.identity import differences

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stfer.data.folds import ascending
+from stfer.runs.inner_folds import STEPS_A_FOLD, Search
 from stfer.runs.plan import canonical
-from stfer.runs.search import STEPS_A_FOLD, Search, Trial, best, open_study
+from stfer.runs.search import Trial, best, open_study
 from stfer.runs.search_space import chosen
 from stfer.storage.files import write_atomically
 from stfer.storage.tables import csv_text

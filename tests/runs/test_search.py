@@ -13,7 +13,7 @@ from stfer.data.shards import load_shards, write_shards
 from stfer.data.shards.subset import subset
 from stfer.evaluation.run_folder import SettingsDifferError
 from stfer.reporting import search as report
-from stfer.runs import Launch, final, nested, search, search_results
+from stfer.runs import Launch, final, inner_folds, nested, search, search_results
 from stfer.runs.search_space import Dimension, chosen, parse_space, start
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
@@ -42,7 +42,7 @@ def shards_of(folder, poison=False):
 def made(shards, folder, **changed):
     fold = final.split(shards.subjects, HELD_OUT, "", 0)
     known = {"base": BASE, "space": SPACE, "inner_folds": 2, "modules": ["tiny"]} | changed
-    return search.Search(shards=subset(shards, fold.train), folder=folder, **known)
+    return inner_folds.Search(shards=subset(shards, fold.train), folder=folder, **known)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_trial_with_its_reason(shards, tmp
 
 @pytest.mark.slow
 def test_a_nested_search_tests_people_who_chose_nothing(shards, tmp_path):
-    template = search.Search(BASE, SPACE, shards, tmp_path, 2, (0, 1), modules=["tiny"])
+    template = inner_folds.Search(BASE, SPACE, shards, tmp_path, 2, (0, 1), modules=["tiny"])
     one = nested.Nested(template, "loso", 1, launch=Launch("none"))
     result = nested.run(one, ["S000", "S003"])
     assert [row["fold"] for row in result["folds"]] == ["S000", "S003"]

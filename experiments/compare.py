@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
         for seed in seeds
     }  # fmt: skip
     compare.check_plans(plans, FLAGS.subjects)
-    finished = compare.finished_jobs(plans, FLAGS.subjects, FLAGS.max_folds)
+    finished = compare.finished_jobs(plans, FLAGS.subjects, FLAGS.max_folds, shared.searched_on)
     command.print_settings(
         "Settings",
         {
@@ -88,11 +88,15 @@ def main(argv: list[str]) -> int:
 
 def _on_ray(plans, finished, sources):
     """Make what is missing of all runs as tasks of a Ray cluster; the failed runs and a stop's exit code."""
-    from stfer.runs import compare
+    from stfer.runs import compare, crossval
     from stfer.runs.stop import stop_requests
 
     folders = {source.data: source.folders() for source in sources}
-    chosen = FLAGS.subjects, FLAGS.max_folds
+
+    def chosen(plan):
+        searched = shared.searched_on(plan.shards.name)
+        return crossval.select_folds(plan, FLAGS.subjects, FLAGS.max_folds, searched)
+
     with stop_requests() as should_stop:
         failed, was_stopped = compare.run_on_ray(
             plans, finished, folders, chosen, shared.ray_options(), shared.launch(), should_stop

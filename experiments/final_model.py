@@ -1,6 +1,7 @@
 """What the commands that end in a model folder do alike: train, stop or fail in one sentence, write, report."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,32 @@ from experiments import flags as shared
 if TYPE_CHECKING:
     from stfer.inference import TrainedModel
     from stfer.runs.final import FinalTraining
+    from stfer.training.config import TrainConfig
     from stfer.training.fit import Fitted
+
+
+def folders(out: str | Path, configs: "Sequence[TrainConfig]") -> "dict[Path, TrainConfig]":
+    """The model folders to make and their settings: OUT, or with several seeds OUT_seed=N but for those that are there.
+
+    Raises:
+        FileExistsError: Something else is in a folder's place.
+    """
+    from stfer.runs.final import is_model_of
+    from stfer.storage.files import check_new
+
+    whole = Path(os.path.abspath(out))
+    if len(configs) == 1:
+        check_new(whole)
+        return {whole: configs[0]}
+    missing = {}
+    for config in configs:
+        folder = Path(f"{whole}_seed={config.seed}")
+        if is_model_of(folder, config):
+            print(f"{folder}: made already")
+        else:
+            check_new(folder)
+            missing[folder] = config
+    return missing
 
 
 def make(training: "FinalTraining", write: "Callable[[Fitted], tuple[Path, TrainedModel]]") -> int:

@@ -18,6 +18,7 @@ def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
     shared.define_settings("early_fusion")
+    shared.define_seeds()
     shared.define_folds()
     shared.define_launch()
     flags.DEFINE_bool("tensorboard", False, "Write event files for TensorBoard at the end.")
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.data.folds import PROTOCOLS
     from stfer.models import registration
-    from stfer.runs import crossval, environment, modules
+    from stfer.runs import environment, modules
     from stfer.runs.plan import needed_streams, prepare
     from stfer.runs.stop import stop_requests
 
@@ -37,29 +38,48 @@ def main(argv: list[str]) -> int:
 
         tensorboard.check_installed()
     modules.import_modules(FLAGS.modules)
-    registration(FLAGS.arch)
+    configs = [shared.settings(seed) for seed in shared.seeds()]
+    registration(configs[0].architecture)
     PROTOCOLS.find(FLAGS.protocol)
-    config, launch = shared.settings(), shared.launch()
-    source = shared.data().with_streams(needed_streams(config))
+    launch = shared.launch()
+    source = shared.data().with_streams(needed_streams(configs[0]))
     where = {"data": FLAGS.data, "protocol": FLAGS.protocol, "workdir": FLAGS.workdir}
-    command.print_settings("Settings", config.to_dict() | where)
+    command.print_settings("Settings", configs[0].to_dict() | where | _several(configs))
     environment.set_up_jax(source.cache)
-    plan = prepare(
-        config, FLAGS.protocol, source.load(), FLAGS.workdir, FLAGS.modules, source.arguments()
-    )
-    names = crossval.select_folds(plan, FLAGS.subjects, FLAGS.max_folds)
+    shards, code = source.load(), 0
     with stop_requests() as should_stop:
-        if FLAGS.merge:
-            outcome = crossval.merge(plan, names)
-        else:
-            train = shared.trainer(source)
-            outcome = crossval.run(plan, names, launch, should_stop, train, _print_plan(plan))
-        if outcome.stopped:
-            print(
-                f"\n{outcome.stopped}; the same command goes on where it was ({plan.folder.path})"
+        for config in configs:
+            plan = prepare(
+                config, FLAGS.protocol, shards, FLAGS.workdir, FLAGS.modules, source.arguments()
             )
-            return should_stop.exit_code
-        return _report(plan, outcome, names, launch)
+            code = _run(plan, source, launch, should_stop) or code
+            if should_stop():
+                break
+    return code
+
+
+def _several(configs) -> dict[str, str]:
+    """The seeds, where there are several."""
+    return {"seed": ", ".join(str(one.seed) for one in configs)} if len(configs) > 1 else {}
+
+
+def _run(plan, source, launch, should_stop) -> int:
+    """One run, its tables and its figures; returns the exit code."""
+    from stfer.runs import crossval
+
+    searched = shared.searched_on(plan.shards.name)
+    names = crossval.select_folds(plan, FLAGS.subjects, FLAGS.max_folds, searched)
+    if note := crossval.searched_note(plan, names, searched):
+        print(f"note: {note}")
+    if FLAGS.merge:
+        outcome = crossval.merge(plan, names)
+    else:
+        train = shared.trainer(source)
+        outcome = crossval.run(plan, names, launch, should_stop, train, _print_plan(plan))
+    if outcome.stopped:
+        print(f"\n{outcome.stopped}; the same command goes on where it was ({plan.folder.path})")
+        return should_stop.exit_code
+    return _report(plan, outcome, names, launch)
 
 
 def _print_plan(plan):

@@ -8,8 +8,6 @@ path,subject,emotion[,start,end][,sequence]), and those of --modules. The shard 
 faces.csv, class_distribution.png and, with --preview, sheets of crops. Killed, the same command goes on.
 """
 
-import os
-
 from absl import flags
 
 from experiments import command
@@ -47,6 +45,10 @@ def define_flags() -> None:
     flags.DEFINE_integer("workers", None, "Processes (default: all usable cores).", 1, 256)
     flags.DEFINE_bool("check", False, "Look at the folders only: read no pixel, write nothing.")
     flags.DEFINE_integer("benchmark", 0, "Time so many frames on one core and write nothing.", 0)
+    several = (
+        "Detectors to compare, lbp,yunet: OUT gets the frames on which they differ, and no shards."
+    )
+    flags.DEFINE_list("compare_detectors", None, several)
     points = "Also keep 49 facial points a frame: found by MediaPipe's face mesh, or CK+'s own."
     flags.DEFINE_enum("landmarks", None, ["mediapipe", "ck_plus"], points)
     flags.DEFINE_bool("preview", False, "Also draw sheets of crops, the largest jump first.")
@@ -55,6 +57,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Run the command."""
     del argv
+    from stfer.data.faces.working import working_settings
     from stfer.data.listing import list_set, make_shards
     from stfer.data.sequence import CLASSES
     from stfer.data.workers import usable_cores
@@ -63,7 +66,8 @@ def main(argv: list[str]) -> None:
     import_modules(FLAGS.modules)
     _check_flags()
     FLAGS.workers = FLAGS.workers or usable_cores()
-    settings = _crop_settings()
+    crop = (FLAGS.detector, FLAGS.margin, FLAGS.size, FLAGS.missing_faces)
+    settings = working_settings(*crop, yunet_model=FLAGS.yunet_model, try_it=not FLAGS.check)
     names = ("dataset", "root", "out", "options", "classes", "min_frames", "gaps", "workers")
     shown = {name: value for name in (*names, "landmarks") if (value := getattr(FLAGS, name))}
     command.print_settings("preprocess", shown | settings.to_dict())
@@ -84,6 +88,10 @@ def main(argv: list[str]) -> None:
         from stfer.data.timing import measure
 
         print(f"\n{measure(listing.kept, settings, FLAGS.benchmark)}")
+    elif FLAGS.compare_detectors:
+        compared = listing.compare_detectors(FLAGS.compare_detectors, FLAGS.workers)
+        print(compared.text())
+        command.print_paths(compared.write(FLAGS.out))
     else:
         made = listing, FLAGS.out, settings, FLAGS.name, FLAGS.workers, FLAGS.preview
         share, rotate = FLAGS.missing_share, int(FLAGS.rotate)
@@ -96,24 +104,12 @@ def _check_flags() -> None:
     """Raise where flags are missing, or something is in the new folder's place."""
     from stfer.storage.files import check_new
 
-    writes = not FLAGS.check and not FLAGS.benchmark
-    for name in ("dataset", "root", "out") if writes else ("dataset", "root"):
+    writes = ("out",) if not FLAGS.check and not FLAGS.benchmark else ()
+    for name in ("dataset", "root", *writes):
         if not getattr(FLAGS, name):
             raise command.UserError(f"--{name} is needed; --help lists the flags")
     if writes:
         check_new(FLAGS.out)
-
-
-def _crop_settings():
-    """The flags' settings, with a detector that works here."""
-    from stfer.data.faces import DETECTORS, CropSettings
-
-    if FLAGS.yunet_model:
-        os.environ["STFER_YUNET_MODEL"] = os.path.abspath(FLAGS.yunet_model)
-    settings = CropSettings(FLAGS.detector, FLAGS.margin, FLAGS.size, FLAGS.missing_faces)
-    if not FLAGS.check:
-        DETECTORS[FLAGS.detector].check()
-    return settings
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ Renders the moments that are needed of --people people (kept in the cache), trai
 and tests it on --test_people others of another seed. The same command gives the same weights on the same machine.
 """
 
-import os
-from pathlib import Path
+import functools
 
 from absl import flags
 
@@ -27,6 +26,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("test_people", 24, "Other people to test on.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that render (all cores).")
     shared.define_settings("pair_difference")
+    shared.define_seeds()
     flags.DEFINE_string("out", "models/pair_difference", "The model folder to make.")
     shared.define_launch(shares=False, ray=False)
 
@@ -36,21 +36,21 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.data.sources import default_cache_dir
     from stfer.runs import environment, pretraining
-    from stfer.storage.files import check_new
 
-    out = Path(os.path.abspath(FLAGS.out))
-    check_new(out)
-    FLAGS.preset = FLAGS.preset or "carry"
-    config = shared.settings()
-    cache = FLAGS.cache_dir or default_cache_dir()
-    people = {"people": FLAGS.people, "people_seed": FLAGS.people_seed, "out": out}
-    command.print_settings("Settings", config.to_dict() | people)
+    FLAGS.preset = FLAGS.preset or (None if FLAGS.settings else "carry")
+    folders = final_model.folders(FLAGS.out, [shared.settings(seed) for seed in shared.seeds()])
+    cache, code = FLAGS.cache_dir or default_cache_dir(), 0
+    people = {"people": FLAGS.people, "people_seed": FLAGS.people_seed}
     environment.set_up_jax(cache)
-    sets = pretraining.pair_sets(
-        cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
-    )
-    training = pretraining.training(config, sets, out)
-    return final_model.make(training, lambda fitted: pretraining.write(training, fitted, sets))
+    for out, config in folders.items():
+        command.print_settings("Settings", config.to_dict() | people | {"out": out})
+        sets = pretraining.pair_sets(
+            cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
+        )
+        training = pretraining.training(config, sets, out)
+        write = functools.partial(pretraining.write, training, sets=sets)
+        code = code or final_model.make(training, write)
+    return code
 
 
 if __name__ == "__main__":

@@ -25,17 +25,18 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.reporting import from_folders, runs
+    from stfer.reporting import ablation, from_folders, runs
 
-    folders = runs.run_folders(FLAGS.workdir)
+    studies = ablation.find_studies(FLAGS.workdir)
+    folders = runs.run_folders(FLAGS.workdir) or [r.folder for s in studies for r in s.ends]
     options = from_folders.Options(shared.report_folder(), FLAGS.vote)
-    found = runs.find_runs(FLAGS.workdir)
+    found = runs.read_runs(folders) or runs.find_runs(FLAGS.workdir)
     pictures = FLAGS.pictures and FLAGS.data
     command.print_settings(
         "Settings", from_folders.settings(found, options, FLAGS.workdir, pictures)
     )
     sets = [source.load() for source in shared.sets()] if FLAGS.pictures else []
-    command.print_paths(from_folders.write(folders, sets, options))
+    command.print_paths(from_folders.write(folders, sets, options, studies=studies))
     return 0
 
 

@@ -7,9 +7,6 @@ Held-out subjects are tested at the end and decide nothing. With --validation an
 set aside, and the epoch of their smallest loss is used, else the last. Interrupted, the same command goes on.
 """
 
-import os
-from pathlib import Path
-
 from absl import flags
 
 from experiments import command, final_model
@@ -23,6 +20,7 @@ def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
     shared.define_settings("late_fusion")
+    shared.define_seeds()
     flags.DEFINE_string(
         "held_out", "", "Subjects to test on: names, a fraction such as 0.1, or none."
     )
@@ -37,30 +35,31 @@ def main(argv: list[str]) -> int:
     from stfer.reporting import console
     from stfer.runs import environment, final, modules
     from stfer.runs.plan import needed_streams
-    from stfer.storage.files import check_new
 
     modules.import_modules(FLAGS.modules)
-    registration(FLAGS.arch)
-    out = Path(os.path.abspath(FLAGS.out or f"models/{FLAGS.arch}"))
-    check_new(out)
-    config = _settings()
-    command.print_settings("Settings", config.to_dict() | {"data": FLAGS.data, "out": out})
-    source = shared.data().with_streams(needed_streams(config))
+    configs = [_settings(seed) for seed in shared.seeds()]
+    name = configs[0].architecture
+    registration(name)
+    folders = final_model.folders(FLAGS.out or f"models/{name}", configs)
+    source = shared.data().with_streams(needed_streams(configs[0]))
     environment.set_up_jax(source.cache)
-    shards = source.load()
-    fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)
-    training = final.FinalTraining(config, shards, fold, out, FLAGS.modules, source.arguments())
-    command.print_settings("Training", console.training_settings(training.plan))
-    return final_model.make(training, training.write)
+    shards, code = source.load(), 0
+    for out, config in folders.items():
+        command.print_settings("Settings", config.to_dict() | {"data": FLAGS.data, "out": out})
+        fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)
+        training = final.FinalTraining(config, shards, fold, out, FLAGS.modules, source.arguments())
+        command.print_settings("Training", console.training_settings(training.plan))
+        code = code or final_model.make(training, training.write)
+    return code
 
 
-def _settings():
+def _settings(seed):
     """The settings; validation subjects stop early, as is usual, unless --patience says otherwise."""
     if FLAGS.validation and FLAGS.patience is None:
         FLAGS.patience = PATIENCE
         if FLAGS.recompute_statistics is None:
             FLAGS.recompute_statistics = False  # The epoch is chosen by the running statistics.
-    return shared.settings()
+    return shared.settings(seed)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,14 @@ from experiments.flags.sets import (
     report_folder,
     sets,
 )
-from experiments.flags.settings import define_settings, settings
+from experiments.flags.settings import (
+    define_seeds,
+    define_settings,
+    end_settings,
+    searched_on,
+    seeds,
+    settings,
+)
 
 __all__ = [
     "data",
@@ -18,10 +25,14 @@ __all__ = [
     "define_launch",
     "define_modules",
     "define_report",
+    "define_seeds",
     "define_settings",
+    "end_settings",
     "launch",
     "ray_options",
     "report_folder",
+    "searched_on",
+    "seeds",
     "sets",
     "settings",
     "trainer",

@@ -7,11 +7,12 @@ from absl import flags
 
 from stfer.data import sources  # light, as is the next: neither imports JAX
 from stfer.training import config as config_lib
+from stfer.training import settings_file
 from stfer.training.config import NESTED, TrainConfig
 
 FLAGS = flags.FLAGS
 _OWN = ("architecture", "preset", "validation", *NESTED.values())  # flags of another kind or name
-_CHOICES = {"precision": list(config_lib.PRECISIONS)}
+_CHOICES = {"precision": list(config_lib.PRECISIONS), "pairs": list(config_lib.PAIRS)}
 _DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
@@ -30,6 +31,8 @@ def define_settings(architecture: str | None) -> None:
         None,
         "Settings by name (demo on synthetic data, else paper); flags override it.",
     )
+    flags.DEFINE_string("settings", None, "A JSON file of settings, such as a search's best.json, instead of "
+        "a preset; flags override it.")  # fmt: skip
     flags.DEFINE_string("validation", None, help_of["validation"])
     for field in dataclasses.fields(TrainConfig):
         if field.name in _CHOICES:
@@ -48,8 +51,16 @@ def settings(
     Raises:
         ValueError: A setting is unknown or out of range.
     """
+    changed = _changes(seed)
+    if FLAGS.settings:
+        return _from_file(architecture, changed)
     named = [name.strip() for name in (data or FLAGS.data).split(",")]
     preset = FLAGS.preset or ("demo" if sources.SYNTHETIC in named else "paper")
+    return config_lib.preset(preset, architecture or FLAGS.arch, **changed)
+
+
+def _changes(seed: int | None) -> dict[str, Any]:
+    """What the flags change of a preset or a file."""
     without_flag = ("architecture", "preset", *NESTED.values())
     names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in without_flag]
     changed: dict[str, Any] = {name: FLAGS[name].value for name in names if name in FLAGS}
@@ -60,4 +71,67 @@ def settings(
         changed["recompute_statistics"] = False  # The epoch is chosen by the running statistics.
     if seed is not None:
         changed["seed"] = seed
-    return config_lib.preset(preset, architecture or FLAGS.arch, **changed)
+    return changed
+
+
+def end_settings(name: str, further: list[str]) -> TrainConfig:
+    """One end of an ablation: a preset or a JSON file, with the flags' changes and then further ones (NAME=VALUE).
+
+    Raises:
+        ValueError: A setting is unknown or out of range, or --preset or --settings is given besides.
+    """
+    if FLAGS.preset or FLAGS.settings:
+        raise ValueError(
+            "--base and --target name the settings here; leave --preset and --settings out"
+        )
+    changed, more = _changes(None), config_lib.parse_assignments(further)
+    for field in NESTED.values():
+        if field in changed and field in more:
+            more[field] = changed[field] | more[field]
+    changed |= more
+    if not name.endswith(".json"):
+        return config_lib.preset(name, FLAGS.arch, **changed)
+    found = settings_file.read(name)
+    if found.config.architecture != FLAGS.arch:
+        raise ValueError(f"{name} is for {found.config.architecture}, not for --arch={FLAGS.arch}")
+    return found.with_changes(changed)
+
+
+def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig:
+    found = settings_file.read(FLAGS.settings)
+    own = found.config.architecture
+    if architecture is None and FLAGS["arch"].present:
+        architecture = FLAGS.arch
+    if architecture not in (None, own):
+        raise ValueError(f"--settings={FLAGS.settings} is for {own}, not for {architecture}")
+    if FLAGS.preset:
+        raise ValueError("--settings and --preset both name settings; give one of them")
+    return found.with_changes(changed)
+
+
+def searched_on(data: str) -> frozenset[str]:
+    """The people of a set on whom the settings of `--settings` were chosen; often none."""
+    if not FLAGS.settings:
+        return frozenset()
+    found = settings_file.read(FLAGS.settings)
+    return frozenset(found.subjects if found.data == data else ())
+
+
+def define_seeds() -> None:
+    """Define `--seeds` beside `--seed`."""
+    flags.DEFINE_list("seeds", None, "Several seeds instead of --seed, separated by commas.")
+
+
+def seeds() -> list[int]:
+    """The seeds of `--seeds`, or the settings' one.
+
+    Raises:
+        ValueError: Both flags are given, or one is no number.
+    """
+    if FLAGS.seeds is None:
+        return [settings().seed]
+    if FLAGS["seed"].present:
+        raise ValueError("--seed and --seeds both name seeds; give one of them")
+    from stfer.runs.compare import parse_seeds
+
+    return parse_seeds(FLAGS.seeds)

@@ -75,6 +75,18 @@ def crop_sequence(sequence: Sequence, settings: CropSettings, min_frames: int = 
     return crop_group([sequence], Work(settings, min_frames))[0]
 
 
+def find_boxes(sequence: Sequence, settings: CropSettings) -> tuple[list[Tracked | None], str]:
+    """Every frame's face as `crop_sequence` follows it, and the reason that it drops the sequence for, or nothing."""
+    videos = VideoReader()
+    cropper = _Cropper(sequence, Work(settings), FrameReader(sequence, 0, videos))
+    try:
+        cropper.read_rest()
+        found = cropper.finish()
+        return cropper.faces, found if isinstance(found, str) else ""
+    finally:
+        videos.close()
+
+
 def crop_group(sequences: Items[Sequence], work: Work) -> list[Crops | str]:
     """Sequences together: those of one video are read in one pass. A text is the reason to drop one."""
     videos = VideoReader(work.rotate)
@@ -125,7 +137,7 @@ class _Cropper:
         self._sequence, self._work, self._reader = sequence, work, reader
         # One person from neutral to apex: however long the face is lost, it is the same one.
         self._follower = FaceFollower(work.settings, largest=1, patience=None)
-        self._faces: list[Tracked | None] = []
+        self.faces: list[Tracked | None] = []
         self._shape: tuple[int, ...] | None = None
         self._outside: list[float] = []
         self._notes: list[str] = []
@@ -154,13 +166,13 @@ class _Cropper:
     @property
     def wanted(self) -> int | None:
         """The number of the next frame; None when there is none or it is pointless."""
-        if self._problem or self._ended or len(self._faces) == len(self._sequence):
+        if self._problem or self._ended or len(self.faces) == len(self._sequence):
             return None
-        return self._sequence.frames[len(self._faces)].number or 0
+        return self._sequence.frames[len(self.faces)].number or 0
 
     def read(self) -> np.ndarray:
         """The pixels of the next frame."""
-        return self._reader.read(len(self._faces))
+        return self._reader.read(len(self.faces))
 
     def read_rest(self) -> None:
         """Read and take all frames that are left."""
@@ -174,7 +186,7 @@ class _Cropper:
         """The next frame cannot be read."""
         if isinstance(error, UnreadableFrameError):
             self._problem = str(error)
-        elif self._sequence.open_end and self._faces:
+        elif self._sequence.open_end and self.faces:
             self._ended = True  # Its packets promised more; what decodes counts.
         else:
             self._problem = f"unreadable file: {error}"
@@ -182,16 +194,16 @@ class _Cropper:
     def add(self, frame: np.ndarray) -> None:
         """Take the next frame."""
         if self._shape not in (None, frame.shape[:2]):
-            source = self._sequence.frames[len(self._faces)]
+            source = self._sequence.frames[len(self.faces)]
             sizes = f"{_size(self._shape)}, and {_size(frame.shape)} in {source}"
             self._problem = f"frame sizes differ: {sizes}"
             return
         self._shape = frame.shape[:2]
         found = self._follower.one(frame)
         if found is not None:
-            self._cut(len(self._faces), frame, found.face)
+            self._cut(len(self.faces), frame, found.face)
             self._outside.append(_share_outside(found.face, self._shape, self._work.settings))
-        self._faces.append(found)
+        self.faces.append(found)
         self._notes += [note for note in self._reader.notes if note not in self._notes]
 
     def finish(self) -> Crops | str:
@@ -205,7 +217,7 @@ class _Cropper:
         """The reason to drop a sequence to the end of a video that has lost its end: the apex is not there."""
         if not self._sequence.open_end:
             return ""
-        last = self._sequence.frames[len(self._faces) - 1]
+        last = self._sequence.frames[len(self.faces) - 1]
         index, decoded = index_video(last.path), (last.number or 0) + 1
         if lost := index.lost(decoded):
             return f"cut short: {lost}; give its end to take what is there"
@@ -214,7 +226,7 @@ class _Cropper:
         return ""
 
     def _finish(self) -> Crops | str:
-        faces, settings = self._faces, self._work.settings
+        faces, settings = self.faces, self._work.settings
         if len(faces) < self._work.min_frames:
             return f"too short: {len(faces)} frames, at least {self._work.min_frames} are needed"
         missing = [index for index, found in enumerate(faces) if found is None]
@@ -241,7 +253,7 @@ class _Cropper:
 
     def _look_again(self, missing: list[int], pixels: dict[int, np.ndarray]) -> list[int]:
         """Seek missing faces where the next frame has one; returns those left, and keeps their pixels."""
-        faces, settings = self._faces, self._work.settings
+        faces, settings = self.faces, self._work.settings
         for index in reversed(missing):
             following = faces[index + 1] if index + 1 < len(faces) else None
             if following is None:
@@ -256,7 +268,7 @@ class _Cropper:
 
     def _interpolate(self, missing: list[int], pixels: dict[int, np.ndarray]) -> str:
         """Fill boxes between faces, all or none; a text is the reason for none."""
-        faces, share = self._faces, self._work.missing_share
+        faces, share = self.faces, self._work.missing_share
         known = [index for index, found in enumerate(faces) if found is not None]
         if not known or missing[0] < known[0] or missing[-1] > known[-1]:
             return "; interpolation fills only between faces" + self._hint(missing)
@@ -277,7 +289,7 @@ class _Cropper:
     def _hint(self, missing: list[int]) -> str:
         """What to try where no frame at all has a face."""
         settings = self._work.settings
-        if len(missing) < len(self._faces) or settings.detector == "none":
+        if len(missing) < len(self.faces) or settings.detector == "none":
             return ""
         places = sorted({0, len(missing) // 2, len(missing) - 1})
         if turn := turn_that_helps((self._reader.read(place) for place in places), settings):

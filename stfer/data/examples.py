@@ -19,18 +19,46 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Examples:
-    """The training example of every sequence of a set, read when asked for.
+class Draws:
+    """Where the clips that training draws from lie among the examples of a set.
+
+    Example `row` is the paper's own clip of sequence `row`; its further clips follow after those of all sequences.
 
     Attributes:
-        labels: int32 [sequences].
+        counts: int64 [sequences], how many clips a sequence has, its own included.
+        sequences: int64 [examples], the sequence of each example.
+    """
+
+    counts: np.ndarray
+    sequences: np.ndarray
+
+    def places(self, rows: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """The examples that numbers in [0, 1) draw for int rows, both [n]: int32 [n]."""
+        further = self.counts - 1
+        first = len(self.counts) + np.cumsum(further) - further
+        choice = (uniform * self.counts[rows]).astype(np.int64)
+        return np.where(choice == 0, rows, first[rows] + choice - 1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The training examples of every sequence of a set, read when asked for; mostly one each.
+
+    Attributes:
+        labels: int32 [examples].
         shapes: From each further field's name to its shape and dtype, without the axis of examples.
         read: From int rows [n] to the further fields, [n, ...] each.
+        draws: How training draws among several clips a sequence; None where each has one.
     """
 
     labels: np.ndarray
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]
     read: Callable[[np.ndarray], Arrays]
+    draws: Draws | None = None
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        """The sequences of examples."""
+        return rows if self.draws is None else self.draws.sequences[rows]
 
     @property
     def nbytes(self) -> int:
@@ -58,12 +86,19 @@ def training_examples(shards: Shards, rules: Mapping[str, ClipRule]) -> Examples
     Raises:
         ValueError: The set lacks a stream, or a sequence is shorter than a clip.
     """
-    places = {
+    choices = {
         name: [
-            clips_lib.training_clip(rule, int(length), sequence)
+            clips_lib.training_choices(rule, int(length), sequence)
             for length, sequence in zip(shards.lengths, shards.ids, strict=True)
         ]
         for name, rule in rules.items()
+    }
+    draws = _draws(choices) if any(rule.random for rule in rules.values()) else None
+    sequences = np.arange(len(shards)) if draws is None else draws.sequences
+    # The own clips of all sequences, then the further ones: as `Draws` counts.
+    places = {
+        name: [found[0] for found in clips] + [clip for found in clips for clip in found[1:]]
+        for name, clips in choices.items()
     }
     shapes = {name: _shape(shards, name, rule) for name, rule in rules.items()}
 
@@ -73,10 +108,24 @@ def training_examples(shards: Shards, rules: Mapping[str, ClipRule]) -> Examples
         }
         for name, array in found.items():
             for place, row in enumerate(rows):
-                array[place] = shards.stream(name, int(row))[places[name][int(row)]]
+                frames = shards.stream(name, int(sequences[row]))
+                array[place] = frames[places[name][int(row)]]
         return found
 
-    return Examples(shards.labels, shapes, read)
+    return Examples(shards.labels[sequences], shapes, read, draws)
+
+
+def _draws(choices: Mapping[str, list[np.ndarray]]) -> Draws:
+    """Raises ValueError where the streams have unlike numbers of clips."""
+    counts = {name: np.array(list(map(len, found))) for name, found in choices.items()}
+    first, *others = counts.values()
+    if any((first != other).any() for other in others):
+        raise ValueError(
+            f"clips is 'random', and the clip rules of {', '.join(counts)} give unlike numbers of clips to draw "
+            "from; leave it at paper for this architecture"
+        )
+    rows = np.arange(len(first))
+    return Draws(first, np.concatenate([rows, np.repeat(rows, first - 1)]))
 
 
 def evaluation_examples(shards: Shards, rules: Mapping[str, ClipRule], row: int) -> Arrays:

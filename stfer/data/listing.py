@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from stfer.data import overview
 from stfer.data.cropping import MISSING_SHARE
+from stfer.data.detector_comparison import DetectorComparison, compare_detectors
 from stfer.data.faces import CropSettings
 from stfer.data.landmark_track import Landmarks
 from stfer.data.preprocess import DROPPED_TABLE, MIN_FRAMES, Result, preprocess
@@ -66,6 +68,12 @@ class Listing:
         labels = [sequence.label for sequence in self.kept]
         left = overview.classes_text("Would be left before face detection", labels, self.classes)
         return f"{left}\n{overview.dropped_text(self.dropped, 'would be dropped')}"
+
+    def compare_detectors(self, detectors: Items[str], workers: int = 1) -> DetectorComparison:
+        """Detectors side by side on what is kept, with a progress bar; see `stfer.data.detector_comparison`."""
+        total = sum(map(len, self.kept))
+        with tqdm(total=total, unit=" frames", smoothing=0.05, disable=None) as bar:
+            return compare_detectors(self.kept, detectors, workers, bar.update)
 
     def result_text(self, result: Result) -> str:
         """What was left and what dropped."""

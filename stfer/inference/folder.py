@@ -99,14 +99,17 @@ def describe(
     if isinstance(inputs, ClipRule):
         inputs = {FRAMES: _frames(inputs, crop)}
     first = next(iter(inputs.values()))
-    named = {name: dataclasses.asdict(entry) for name, entry in inputs.items()}
+    named = {
+        name: dataclasses.asdict(entry) | {"rule": _clips(entry.rule)}
+        for name, entry in inputs.items()
+    }
     return {
         "format": FORMAT,
         "architecture": architecture,
         "fields": dict(fields or {}),
         "modules": list(modules),
         "classes": list(classes),
-        "clips": {"offsets": list(first.rule.offsets), "slide": first.rule.slide},
+        "clips": _clips(first.rule),
         "crop": dict(crop),
         "frame_rate": frame_rate,
         "precision": precision,
@@ -230,8 +233,21 @@ def inputs(card: Mapping[str, Any]) -> dict[str, Input]:
     }
 
 
+def _clips(rule: ClipRule) -> dict[str, Any]:
+    """What is kept of the first input's rule; how training drew its clips is among its settings."""
+    kept = {"offsets": list(rule.offsets), "slide": rule.slide}
+    if rule.pairs == "last":
+        return kept
+    return kept | {"pairs": rule.pairs, "distance": rule.distance, "apex": rule.apex}
+
+
 def _rule(clips: Mapping[str, Any]) -> ClipRule:
-    return ClipRule(tuple(int(offset) for offset in clips["offsets"]), bool(clips["slide"]))
+    offsets = tuple(int(offset) for offset in clips["offsets"])
+    rule = ClipRule(offsets, bool(clips["slide"]))
+    if clips.get("pairs", "last") == "last":
+        return rule
+    distance, apex = int(clips["distance"]), int(clips["apex"])
+    return dataclasses.replace(rule, pairs=str(clips["pairs"]), distance=distance, apex=apex)
 
 
 def build_task(card: Mapping[str, Any]) -> Task:

@@ -296,8 +296,11 @@ class TrainedModel:
         )
 
     def _places(self, frames: int, seconds: Sequence[float] | None, name: str) -> np.ndarray:
-        """The frames of each evaluation clip, int64 [clips, time], by time where it is known."""
-        if seconds is None or self.frame_rate is None:
+        """The frames of each evaluation clip, int64 [clips, time], by time where it is known.
+
+        Pairs that vote are counted in frames.
+        """
+        if seconds is None or self.frame_rate is None or self.rule.pairs != "last":
             return clips_lib.evaluation_clips(self.rule, frames, name)
         if len(seconds) != frames or any(b < a for a, b in itertools.pairwise(seconds)):
             raise ValueError(f"seconds must ascend, one for each of the {frames} frames")

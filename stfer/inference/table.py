@@ -49,8 +49,9 @@ def predict(
         ValueError: It cannot be read, or the arguments do not go together.
 
     Example:
-        >>> table = stfer.predict("clip.mp4")  # doctest: +SKIP
-        >>> table.groupby("track")[["happiness", "surprise"]].mean()  # doctest: +SKIP
+        >>> table = predict(np.zeros((3, 64, 64, 3), np.uint8))
+        >>> table.status.tolist()
+        ['no face', 'no face', 'no face']
     """
     if not isinstance(model, TrainedModel):
         model = load_model(*([] if model is None else [model]))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from stfer import models
 from stfer.data.shards import Shards
 from stfer.reporting import report, runs, summary, tables
+from stfer.reporting.ablation import Study
 from stfer.reporting.comparisons import Comparison, comparisons
 from stfer.reporting.paper import PAPER
 from stfer.reporting.scores import compare
@@ -40,7 +41,11 @@ def settings(
 
 
 def write(
-    folders: Sequence[Path], sets: Sequence[Shards], options: Options, strict: bool = True
+    folders: Sequence[Path],
+    sets: Sequence[Shards],
+    options: Options,
+    strict: bool = True,
+    studies: Sequence[Study] = (),
 ) -> list[Path]:
     """Write the report of all runs in these folders, and print its tables and summary.
 
@@ -49,6 +54,7 @@ def write(
         sets: Shards to take pictures from; empty for none.
         options: Where to, and which vote.
         strict: Refuse a set that no run was made on.
+        studies: Ablations to report too.
 
     Returns:
         The page, and the folders of tables and figures.
@@ -67,6 +73,7 @@ def write(
         parameters=count_parameters(),
         frames=frame_source(groups, sets, strict),
         unfinished=runs.unfinished(folders),
+        studies=studies,
     )
     print()
     print("\n".join(map(tables.to_text, shown)))

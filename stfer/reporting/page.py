@@ -49,6 +49,25 @@ class Section:
     figures: Mapping[str, Path]
 
 
+@dataclass(frozen=True)
+class AblationSection:
+    """What the report says of one ablation.
+
+    Attributes:
+        key: short and unique in the report; names files and anchors.
+        title: one line.
+        sentence: which differences hold.
+        table: what each change adds.
+        figure: the SVG file of the same.
+    """
+
+    key: str
+    title: str
+    sentence: str
+    table: Table
+    figure: Path
+
+
 def render(
     sections: Sequence[Section],
     *,
@@ -58,6 +77,7 @@ def render(
     vote: str,
     frames: FrameSource | None,
     unfinished: Sequence[tuple[Path, int]],
+    ablations: Sequence[AblationSection] = (),
 ) -> str:
     """Fill in the page.
 
@@ -69,6 +89,7 @@ def render(
         vote: whose accuracy is compared.
         frames: where pictures come from; None for a page without any.
         unfinished: runs without a result and their finished folds.
+        ablations: what each change of a study adds.
 
     Returns:
         The page's HTML, with every figure and picture inside it.
@@ -91,6 +112,7 @@ def render(
         example=worked_example(),
         pictures=frames is not None,
         unfinished=[(str(folder), done) for folder, done in unfinished],
+        ablations=[(part, _svg(part.figure)) for part in ablations],
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -4,7 +4,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stfer.reporting import comparison_figures, figures, page, paper_tables, summary, tables
+from stfer.reporting import (
+    ablation,
+    comparison_figures,
+    figures,
+    page,
+    paper_tables,
+    summary,
+    tables,
+)
 from stfer.reporting.comparisons import Comparison
 from stfer.reporting.page import FrameSource, Section
 from stfer.reporting.runs import Run, file_name
@@ -20,6 +28,7 @@ def write_report(
     parameters: Mapping[str, int] | None = None,
     frames: FrameSource | None = None,
     unfinished: Sequence[tuple[Path, int]] = (),
+    studies: Sequence[ablation.Study] = (),
 ) -> tuple[list[Table], list[Path]]:
     """Write the whole report.
 
@@ -30,6 +39,7 @@ def write_report(
         parameters: trainable parameters from the models themselves, see `paper_tables.parameter_table`.
         frames: where the page gets its pictures from; None for a page without pictures.
         unfinished: runs that were begun and have no result, with their finished folds.
+        studies: ablations.
 
     Returns:
         The tables in reading order, and the paths written: the page first, then tables and figures.
@@ -40,7 +50,12 @@ def write_report(
         _section(comparison, key, out, vote)
         for comparison, key in zip(comparisons, _keys(comparisons), strict=True)
     ]
-    shown = [table for section in sections for table in section.tables] + paper + [literature]
+    ablations = [
+        _ablation(study, f"ablation_{number}", out, vote)
+        for number, study in enumerate(studies, start=1)
+    ]
+    shown = [table for section in sections for table in section.tables]
+    shown += [part.table for part in ablations] + paper + [literature]
     distribution = figures.save(
         comparison_figures.distribution_figure(comparisons), out / "figures" / "classes"
     )
@@ -53,12 +68,23 @@ def write_report(
         vote=vote,
         frames=frames,
         unfinished=unfinished,
+        ablations=ablations,
     )
     index = out / "index.html"
     index.write_text(html, encoding="utf-8")
     drawn = [path for section in sections for path in section.figures.values()]
+    drawn += [part.figure for part in ablations]
     drawn = [path.with_suffix(f".{ending}") for path in drawn for ending in figures.FORMATS]
     return shown, [index, *written, *distribution, *drawn]
+
+
+def _ablation(study: ablation.Study, key: str, out: Path, vote: str) -> page.AblationSection:
+    """An ablation's table, and its figure, drawn."""
+    found = ablation.effects(study, vote)
+    table = ablation.effect_table(study, found, vote, key)
+    written = figures.save(ablation.effect_figure(study, found, vote), out / "figures" / key)
+    drawn = next(path for path in written if path.suffix == ".svg")
+    return page.AblationSection(key, study.title, ablation.sentence(found), table, drawn)
 
 
 def _section(comparison: Comparison, key: str, out: Path, vote: str) -> Section:

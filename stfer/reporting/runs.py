@@ -33,6 +33,8 @@ NAMES = {
 # is told apart by its name.
 _OWN_SETTINGS = ("architecture", "model", "clip_offsets", "slide", "seed", "protocol")
 _WITH = " with "
+# Records of what has runs of its own, which are reported together or not at all.
+_STUDIES = ("ablation.json", "nested_search.json")
 _RESULT_FIELDS = (
     "architecture",
     "data",
@@ -179,7 +181,7 @@ def read_run(folder: str | Path) -> Run:
 
 
 def run_folders(workdir: str | Path) -> list[Path]:
-    """Every run folder under a folder, finished or begun.
+    """Every run folder under a folder, finished or begun, but for those that are parts of an ablation or a search.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -191,12 +193,14 @@ def run_folders(workdir: str | Path) -> list[Path]:
         )
     # Another program's result.json or config.json has nothing of a run beside it.
     beside = {"result.json": ("config.json", "folds"), "config.json": ("folds",)}
+    parts = {file.parent for name in _STUDIES for file in workdir.rglob(name)}
     return sorted(
         {
             path.parent
             for name, others in beside.items()
             for path in workdir.rglob(name)
             if any((path.parent / other).exists() for other in others)
+            and not parts & set(path.parents)
         }
     )
 

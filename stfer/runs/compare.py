@@ -84,14 +84,27 @@ def check_plans(plans: Mapping[Job, Plan], subjects: Sequence[str] | None) -> No
 
 
 def finished_jobs(
-    plans: Mapping[Job, Plan], subjects: Sequence[str] | None = None, most: int | None = None
+    plans: Mapping[Job, Plan],
+    subjects: Sequence[str] | None = None,
+    most: int | None = None,
+    searched: Callable[[str], Collection[str]] = lambda data: (),
 ) -> set[Job]:
     """The runs that stand on every fold that their preset asks for, with these settings, this data and this code.
+
+    Args:
+        plans: All runs.
+        subjects: See `select_folds`.
+        most: See `select_folds`.
+        searched: From a set's name to the people of it on whom the settings were chosen.
 
     Raises:
         SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
     """
-    return {job for job, plan in plans.items() if plan.is_whole(select_folds(plan, subjects, most))}
+    return {
+        job
+        for job, plan in plans.items()
+        if plan.is_whole(select_folds(plan, subjects, most, searched(plan.shards.name)))
+    }
 
 
 def run_jobs(
@@ -125,7 +138,7 @@ def run_on_ray(
     plans: Mapping[Job, Plan],
     finished: Collection[Job],
     folders: Mapping[str, str],
-    chosen: tuple[Sequence[str] | None, int | None],
+    chosen: Callable[[Plan], Sequence[str]],
     options: RayOptions,
     launch: Launch,
     should_stop: Callable[[], bool],
@@ -136,7 +149,7 @@ def run_on_ray(
         plans: All runs.
         finished: Those that need nothing.
         folders: From a set's name to its shard folders as the nodes see them.
-        chosen: Held-out subjects, and the most folds; see `select_folds`.
+        chosen: From a run to the folds that are wanted of it.
         options: The cluster.
         launch: How each fold is trained.
         should_stop: True cancels what is under way.
@@ -148,7 +161,7 @@ def run_on_ray(
     from stfer.training.fit import Stopped
 
     missing = {
-        job: ray.Run(plan, select_folds(plan, *chosen), folders[job.data])
+        job: ray.Run(plan, chosen(plan), folders[job.data])
         for job, plan in plans.items()
         if job not in finished
     }

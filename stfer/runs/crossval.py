@@ -1,6 +1,6 @@
 """A whole cross-validation: what is missing is trained, tables are pooled, and the result comes back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,21 @@ DEMO_FOLDS = 8
 
 
 def select_folds(
-    plan: Plan, subjects: Sequence[str] | None = None, most: int | None = None
+    plan: Plan,
+    subjects: Sequence[str] | None = None,
+    most: int | None = None,
+    searched: Collection[str] = (),
 ) -> list[str]:
     """Names of the folds that hold out the named subjects, in order, at most so many.
 
     Without either, the preset `demo` takes the first `DEMO_FOLDS`.
+
+    Args:
+        plan: The cross-validation.
+        subjects: Names of folds; None for all.
+        most: At most so many.
+        searched: People on whom the settings were chosen: without `subjects`, only folds that hold out none of them,
+            where there are any.
 
     Raises:
         ValueError: A subject is not in the set.
@@ -63,9 +73,27 @@ def select_folds(
                 f"--subjects names {', '.join(unknown)}, not held out by {plan.protocol}: {some}"
             )
         names = [name for name in names if name in subjects]
-    elif most is None and plan.config.preset == "demo":
+    elif outside := [n for n in names if not set(searched) & set(plan.fold(n).subjects)]:
+        names = outside
+    if subjects is None and most is None and plan.config.preset == "demo":
         most = DEMO_FOLDS
     return names[:most]
+
+
+def searched_note(plan: Plan, names: Sequence[str], searched: Collection[str]) -> str:
+    """What to know of settings that were chosen on some of the set's people; empty where they were not."""
+    if not searched:
+        return ""
+    seen = [name for name in names if set(searched) & set(plan.fold(name).subjects)]
+    if not seen:
+        return (
+            f"the settings were chosen on {len(searched)} people of {plan.shards.name}; only the "
+            f"{len(names)} folds of others are run (--subjects names folds)"
+        )
+    return (
+        f"the settings were chosen on people whom {len(seen)} of these {len(names)} folds hold out, so their "
+        "accuracy says too much; experiments.search --nested measures it honestly"
+    )
 
 
 def run(

@@ -16,14 +16,15 @@ from stfer.evaluation.records import Prediction, history_columns, prediction_tab
 from stfer.evaluation.run_folder import RunFolder
 from stfer.inference import TrainedModel, describe
 from stfer.inference.evaluation import predict_shards, training_record
-from stfer.inference.folder import Input
+from stfer.inference.folder import CARD, Input
 from stfer.runs import folds
 from stfer.runs.folds import Engines, OnEpoch
 from stfer.runs.local import Launch
 from stfer.runs.plan import Plan, canonical, check_lengths, stream_rules
+from stfer.storage.files import read_json
 from stfer.storage.tables import csv_text
 from stfer.training import parallel
-from stfer.training.config import TrainConfig
+from stfer.training.config import TrainConfig, identity
 from stfer.training.fit import Fitted
 
 FRACTION = re.compile(r"0?\.\d+")
@@ -76,6 +77,14 @@ def _find(subjects: Sequence[str], name: str, flag: str) -> str:
     some = ", ".join((found or subjects)[:8]) + (" ..." if len(found or subjects) > 8 else "")
     what = "could be any of" if found else "is not in the data, whose subjects are"
     raise ValueError(f"{flag}: {name} {what} {some}")
+
+
+def is_model_of(folder: Path, config: TrainConfig) -> bool:
+    """Whether a model folder stands there that was trained with these settings."""
+    if not (folder / CARD).is_file():
+        return False
+    settings = read_json(folder / CARD).get("training", {}).get("settings", {})
+    return identity(settings) == identity(canonical(config).to_dict())
 
 
 class FinalTraining:

@@ -5,7 +5,7 @@ import functools
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from stfer import models
 from stfer.data import examples, folds
 from stfer.data.clips import ClipRule
-from stfer.data.examples import Arrays
+from stfer.data.examples import Arrays, Examples
 from stfer.data.folds import Fold
 from stfer.data.shards import Shards
 from stfer.evaluation.run_folder import RunFolder
@@ -94,7 +94,7 @@ class Plan:
         learner = self.learner(stage)
         shape = batches.Shape.covering(self.folds, learner.config.batch_size)
         found = examples.training_examples(self.shards, stream_rules(learner))
-        fits = memory.fits(found.nbytes) if resident is None else resident
+        fits = _keeps_on_device(found) if resident is None else resident
         return make_engine(parallel, learner, found, shape, fits)
 
     def evaluation_clips(self, row: int) -> Arrays:
@@ -198,24 +198,46 @@ def same_run(record: Mapping[str, Any]) -> dict[str, Any]:
     return parts | {"settings": identity(parts["settings"])}
 
 
+def _keeps_on_device(found: Examples) -> bool:
+    """Whether all examples are kept there; of clips drawn at random a processor reads those that it needs."""
+    if found.draws is not None and jax.default_backend() == "cpu":
+        return False
+    return memory.fits(found.nbytes)
+
+
 def stream_rules(learner: Learner) -> dict[str, ClipRule]:
     """Which frames of each stream a learner's examples hold: the model's inputs, and what its task needs beside.
 
     Raises:
-        ValueError: A rule makes clips of another length than the model takes.
+        ValueError: A rule makes clips of another length than the model takes, or it takes no pairs and is to.
     """
-    entry = models.registration(learner.config.architecture)
+    config = learner.config
+    entry = models.registration(config.architecture)
     rules = dict(entry.rules(learner.module.frames))
-    if learner.config.clips:
-        rule = ClipRule(tuple(map(int, learner.config.clips.split(","))))
+    is_random = config.clips == "random"
+    if config.clips and not is_random:
+        rule = ClipRule(tuple(map(int, config.clips.split(","))))
         if rule.frames != learner.module.frames:
             raise ValueError(
-                f"--clips={learner.config.clips} names {rule.frames} frames, and {learner.config.architecture} "
+                f"--clips={config.clips} names {rule.frames} frames, and {config.architecture} "
                 f"takes {learner.module.frames}"
             )
         rules[entry.inputs[0]] = rule
     first = rules[entry.inputs[0]]
-    return rules | {name: rules.get(name, first) for name in learner.task.streams}
+    if config.pairs != "last" and not first.is_pair:
+        raise ValueError(
+            f"--pairs={config.pairs} is for architectures of two frames, such as late_fusion, and "
+            f"{config.architecture} takes {learner.module.frames}"
+        )
+    rules |= {name: rules.get(name, first) for name in learner.task.streams}
+    if not is_random and config.pairs == "last":
+        return rules
+
+    def varied(rule: ClipRule) -> ClipRule:
+        distance, apex = config.pair_distance, config.apex_frames
+        return replace(rule, pairs=config.pairs, random=is_random, distance=distance, apex=apex)
+
+    return {name: varied(rule) for name, rule in rules.items()}
 
 
 def needed_streams(config: TrainConfig) -> set[str]:
@@ -242,14 +264,19 @@ def prepare(
         ValueError: The architecture, task, protocol or another name is unknown, or a sequence is shorter than a clip.
     """
     config = canonical(config)
-    parts = folds.folds(protocol, shards.subjects)
-    if config.validation:
-        who = set_aside(config.validation)
-        parts = [folds.with_validation(fold, shards.subjects, who, config.seed) for fold in parts]
+    parts = validated(folds.folds(protocol, shards.subjects), shards.subjects, config)
     folder = RunFolder(run_path(workdir, shards.name, protocol, config))
     plan = Plan(config, protocol, shards, parts, folder, modules, arguments or {})
     check_lengths(plan)
     return plan
+
+
+def validated(parts: list[Fold], subjects: Sequence[str], config: TrainConfig) -> list[Fold]:
+    """The folds with the validation subjects that the settings set aside; as they are where they set none aside."""
+    if not config.validation:
+        return parts
+    who = set_aside(config.validation)
+    return [folds.with_validation(fold, subjects, who, config.seed) for fold in parts]
 
 
 def set_aside(validation: str) -> float | list[str]:
@@ -294,7 +321,12 @@ def check_lengths(plan: Plan) -> None:
 
 def run_path(workdir: str | Path, data: str, protocol: str, config: TrainConfig) -> Path:
     """`WORKDIR/DATA/PROTOCOL/ARCHITECTURE/seed=SEED`; a set's name is data, so it cannot leave the workdir."""
+    return (
+        Path(workdir) / folder_name(data) / protocol / config.architecture / f"seed={config.seed}"
+    )
+
+
+def folder_name(data: str) -> str:
+    """A set's name as that of a folder: it is data, so it cannot lead elsewhere."""
     name = urllib.parse.quote(data, safe="+ ")
-    if not name.strip("."):
-        name = name.replace(".", "%2E")
-    return Path(workdir) / name / protocol / config.architecture / f"seed={config.seed}"
+    return name if name.strip(".") else name.replace(".", "%2E")

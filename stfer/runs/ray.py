@@ -113,11 +113,11 @@ def train_runs(
     """
     import tqdm
 
-    ray = _connect(options)
+    ray = connect(options)
     try:
-        resources = _resources(ray, options)
+        needed = resources(ray, options)
         task = ray.remote(train_fold).options(
-            max_retries=options.retries, scheduling_strategy="SPREAD", **resources
+            max_retries=options.retries, scheduling_strategy="SPREAD", **needed
         )
         tasks = {}
         for run in runs:
@@ -260,7 +260,12 @@ def _receive(ray, reference, plan: Plan, name: str) -> str | None:
     return None
 
 
-def _connect(options: RayOptions):
+def connect(options: RayOptions):
+    """The package ray, connected to the cluster.
+
+    Raises:
+        ValueError: It is not installed, or the cluster does not answer.
+    """
     try:
         import ray
     except ImportError:
@@ -290,7 +295,7 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
-def _resources(ray, options: RayOptions) -> dict[str, float]:
+def resources(ray, options: RayOptions) -> dict[str, float]:
     """What a task asks for; at least one node must have it, or the tasks would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = options.gpus

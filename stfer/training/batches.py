@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from stfer.data.examples import Draws
 from stfer.data.folds import Fold
+
+_DRAW = 1  # Ends the seed of a step's draws, which must not be that of an epoch's order.
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def init_key(seed: int, fold: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), np.uint32(fold_code(fold)))
 
 
-def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def epoch_plan(
+    fold: Fold, epoch: int, seed: int, shape: Shape, draws: Draws | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the batches of an epoch.
 
     Args:
@@ -71,13 +76,23 @@ def epoch_plan(fold: Fold, epoch: int, seed: int, shape: Shape) -> tuple[np.ndar
         epoch: From 0.
         seed: The run's seed.
         shape: The run's shape.
+        draws: Draws a clip for every row, by a key of the step; None where each has one.
 
     Returns:
-        indices: int32 [steps, batch], rows of the set; padding repeats row 0 of the fold.
+        indices: int32 [steps, batch], examples of the set, which are its rows where each has one clip; padding
+            repeats row 0 of the fold.
         mask: float32 [steps, batch], 1 for a row of data.
     """
-    order = np.random.default_rng((seed, fold_code(fold.held_out), epoch)).permutation(fold.train)
-    return _padded(order, (shape.steps, shape.batch))
+    code = fold_code(fold.held_out)
+    order = np.random.default_rng((seed, code, epoch)).permutation(fold.train)
+    indices, mask = _padded(order, (shape.steps, shape.batch))
+    if draws is not None:
+        before = epoch * steps_an_epoch(fold, shape.batch)
+        for step, rows in enumerate(indices):
+            random = np.random.default_rng((seed, code, before + step, _DRAW))
+            drawn = draws.places(rows, random.random(len(rows)))
+            indices[step] = np.where(mask[step] > 0, drawn, rows)
+    return indices, mask
 
 
 def watched_plans(fold: Fold, shape: Shape) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stfer.data.clips import PAIRS
 from stfer.nearest import did_you_mean
 
 # What each precision asks of the matrix units: JAX's own default for float32 would be TensorFloat-32 on recent GPUs.
@@ -47,7 +48,12 @@ class TrainConfig:
         validation: Training subjects that every fold sets aside: a share such as 0.2, or names; empty for none.
         patience: Epochs without a better validation loss that end a training; the weights of the best epoch are
             used. 0 for no early stopping.
-        clips: Offsets of a clip's frames from the sequence's end, such as -2,-1; empty for the architecture's own.
+        clips: Which clip of a sequence is trained on: `paper` or empty for the architecture's own; `random` for
+            one of the apex part, drawn anew each epoch; or offsets from the sequence's end, such as -2,-1.
+        pairs: Which pairs of frames late fusion is evaluated on, and votes over: `last`, the paper's; `sliding`,
+            those as far apart that end in the apex part; `all`, every one that ends there.
+        pair_distance: Fewest frames from start to end of a pair of `--pairs=all` or `--clips=random`.
+        apex_frames: Frames at a sequence's end that are its apex part, for `--pairs` and `--clips=random`.
         seed: Seed of every random stream (with the fold's name and the epoch or step, nothing else).
         precision: "float32", "tensorfloat32" (products only, on GPUs that have it) or "bfloat16"
             (compute; parameters and logits stay float32).
@@ -77,6 +83,9 @@ class TrainConfig:
     validation: str = ""
     patience: int = 0
     clips: str = ""
+    pairs: str = "last"
+    pair_distance: int = 10
+    apex_frames: int = 5
     seed: int = 0
     precision: str = "float32"
     recompute_statistics: bool = False
@@ -88,7 +97,9 @@ class TrainConfig:
         Raises:
             ValueError: Names the field and what would be right.
         """
-        for name in ("epochs", "batch_size"):
+        if self.clips == "paper":
+            object.__setattr__(self, "clips", "")
+        for name in ("epochs", "batch_size", "pair_distance", "apex_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("learning_rate", "adam_epsilon"):
@@ -105,10 +116,12 @@ class TrainConfig:
             raise ValueError(
                 f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}"
             )
-        if self.clips and not re.fullmatch(r"-\d+(,-\d+)*", self.clips):
+        if self.clips and not re.fullmatch(r"random|-\d+(,-\d+)*", self.clips):
             raise ValueError(
-                f"clips is {self.clips!r}; it must be offsets from the end, such as -2,-1"
+                f"clips is {self.clips!r}; it must be paper, random, or offsets from the end such as -2,-1"
             )
+        if self.pairs not in PAIRS:
+            raise ValueError(f"pairs is {self.pairs!r}; it must be one of {', '.join(PAIRS)}")
         if self.patience and not self.validation:
             raise ValueError(
                 "patience needs validation subjects (--validation=0.2): stopping by the held-out "

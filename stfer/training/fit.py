@@ -106,7 +106,8 @@ def _recompute_statistics(lanes: Lanes, should_stop: Callable[[], bool]) -> None
     began, engine, folds = time.monotonic(), lanes.engine, lanes.folds
     epochs, seed = engine.config.epochs, engine.config.seed
     chunk, shape = engine.steps_per_call, engine.shape
-    plans = [batches.epoch_plan(fold, epochs, seed, shape) for fold in folds]
+    draws = engine.examples.draws
+    plans = [batches.epoch_plan(fold, epochs, seed, shape, draws) for fold in folds]
     watched = [batches.watched_plans(fold, shape) for fold in folds]
     carry = (lanes.state, engine.no_moments(lanes.state))
     for start in range(0, shape.steps, chunk):
@@ -137,7 +138,7 @@ def _calls(
     rounds = max(epochs - epoch for epoch, _ in places)
     for turn in range(rounds):
         plans = [
-            batches.epoch_plan(fold, epoch + turn, engine.config.seed, shape)
+            batches.epoch_plan(fold, epoch + turn, engine.config.seed, shape, engine.examples.draws)
             for fold, (epoch, _) in zip(folds, places, strict=True)
         ]
         first = min(step for _, step in places) if turn == 0 else 0

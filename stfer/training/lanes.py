@@ -222,7 +222,7 @@ def _absorb(
             f"fold {fold.held_out}: the loss of step {number} (epoch {where.epoch + 1}) is {totals.loss[first]} "
             f"at learning rate {engine.config.learning_rate}",
             fold.held_out,
-            call.indices[first][call.mask[first] > 0],
+            engine.examples.sequences(call.indices[first][call.mask[first] > 0]),
         )
     sums = [float(np.sum(part, dtype=np.float64)) for part in totals]
     where.sums = [a + b for a, b in zip(where.sums, sums, strict=True)]

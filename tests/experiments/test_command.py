@@ -50,7 +50,9 @@ def test_from_a_folder_with_a_package_of_that_name(table):
 def test_commands_by_name(tmp_path):
     done = run("-m", "stfer", "losso", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: 'losso' is no command; there are benchmark, compare,")
+    assert done.stderr.startswith(
+        "error: 'losso' is no command; there are ablate, benchmark, compare,"
+    )
     assert "loso" in run("-m", "stfer", "--help", cwd=tmp_path).stdout
     shown = run("-m", "stfer", "preprocess", "--help", cwd=tmp_path)
     assert "--dataset" in shown.stdout

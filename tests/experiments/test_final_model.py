@@ -32,6 +32,28 @@ def trained(tmp_path_factory):
     return folder, done.stdout
 
 
+def test_several_seeds_give_a_folder_each_and_go_on(trained):
+    folder, _ = trained
+    flags = (*TRAIN, "--held_out=S003", "--epochs=1", "--out=several")
+    done = run(folder, "train", *flags, "--seeds=0,1")
+    assert done.returncode == 0, done.stderr
+    seeds = [
+        json.loads((folder / f"several_seed={seed}" / "model.json").read_text())["training"]
+        for seed in (0, 1)
+    ]
+    assert [found["settings"]["seed"] for found in seeds] == [0, 1]
+    again = run(folder, "train", *flags, "--seeds=0,1,2")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("made already") == 2
+    assert (folder / "several_seed=2" / "model.json").is_file()
+    other = run(folder, "train", *flags, "--epochs=2", "--seeds=0,1")
+    assert other.returncode == 2
+    assert "exists already" in other.stderr
+    both = run(folder, "train", *flags, "--seed=1", "--seeds=0,1")
+    assert both.returncode == 2
+    assert "give one of them" in both.stderr
+
+
 def test_train_writes_one_folder_that_says_how_it_was_made(trained):
     folder, printed = trained
     model = folder / "models" / "tiny"

@@ -58,6 +58,7 @@ def test_a_new_setting_is_in_the_command_without_being_listed_there():
         "task": "x", "stages": "x", "epochs": 3, "batch_size": 3, "optimizer": "x", "learning_rate": 0.5,
         "adam_epsilon": 0.5, "weight_decay": 0.5, "clip_norm": 0.5, "schedule": "x", "warmup_epochs": 0.5,
         "label_smoothing": 0.5, "augment": "x", "validation": "S1", "clips": "-2,-1", "seed": 3,
+        "pairs": "all", "pair_distance": 3, "apex_frames": 3,
         "precision": "bfloat16", "recompute_statistics": True,
     }  # fmt: skip
     fields = set(TrainConfig("rnn").to_dict())

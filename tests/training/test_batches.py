@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stfer.data.examples import Draws
 from stfer.data.folds import Fold
 from stfer.training import batches
 from stfer.training.batches import Shape
@@ -52,3 +53,23 @@ def test_initial_parameters_have_a_stream_for_each_fold_and_seed():
 
     keys = [batches.init_key(seed, name) for seed in (0, 1) for name in ("S1", "S2")]
     assert len({tuple(np.asarray(jax.random.key_data(key))) for key in keys}) == 4
+
+
+def test_draws_are_keyed_by_the_step_and_leave_the_order_as_it_is():
+    own = np.arange(20)
+    draws = Draws(np.full(20, 5), np.concatenate([own, np.repeat(own, 4)]))
+    one, shape = fold(train=range(10, 17)), Shape(4, 3, 2)
+    plain = [batches.epoch_plan(one, epoch, 0, shape) for epoch in range(40)]
+    drawn = [batches.epoch_plan(one, epoch, 0, shape, draws) for epoch in range(40)]
+    for (rows, mask), (places, same) in zip(plain, drawn, strict=True):
+        np.testing.assert_array_equal(mask, same)
+        np.testing.assert_array_equal(draws.sequences[places], rows)
+        np.testing.assert_array_equal(places[mask == 0], rows[mask == 0])
+    again = batches.epoch_plan(one, 7, 0, shape, draws)[0]  # of no epoch before it
+    np.testing.assert_array_equal(again, drawn[7][0])
+    # Each of the five clips of a sequence comes about as often: 40 draws, 8 of each expected.
+    seen = [places[mask > 0] for places, mask in drawn]
+    counts = np.bincount([p for part in seen for p in part if draws.sequences[p] == 12])
+    assert counts[counts > 0].min() >= 1
+    assert (counts > 0).sum() == 5
+    assert not np.array_equal(seen[0], seen[1])

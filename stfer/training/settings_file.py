@@ -1,0 +1,68 @@
+"""Settings in a JSON file: what a search found best, for `--settings` of the commands that train."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stfer.storage.files import read_json, write_json
+from stfer.training.config import NESTED, TrainConfig
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """Settings and the people that they were chosen on.
+
+    Attributes:
+        config: The settings.
+        data: The name of the set that they were chosen on; empty where they were not chosen on any.
+        subjects: The people of it whose sequences decided; accuracy on them says too much.
+    """
+
+    config: TrainConfig
+    data: str = ""
+    subjects: Sequence[str] = ()
+
+    def with_changes(self, changed: Mapping[str, Any]) -> TrainConfig:
+        """The settings with some fields replaced; of the model's and the augmentation's fields those that are named."""
+        changed = {key: value for key, value in changed.items() if value is not None}
+        for field in NESTED.values():
+            if field in changed:
+                changed[field] = dict(getattr(self.config, field)) | dict(changed[field])
+        return self.config.replace(**changed)
+
+
+def write(file: str | Path, found: Found, **more: Any) -> None:
+    """Write settings, with whatever else should be known of them."""
+    searched = {"data": found.data, "subjects": list(found.subjects)}
+    settings = found.config.to_dict()
+    write_json(file, {"format": FORMAT, "settings": settings, "searched": searched, **more})
+
+
+def read(file: str | Path) -> Found:
+    """Read settings.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        ValueError: It holds no settings, or some that cannot be trained with; names the file.
+    """
+    content = read_json(file)
+    settings = content.get("settings") if isinstance(content, Mapping) else None
+    if not isinstance(settings, Mapping) or content.get("format") != FORMAT:
+        raise ValueError(f"--settings={file} holds no settings, as experiments.search writes them")
+    unknown = settings.keys() - {field.name for field in dataclasses.fields(TrainConfig)}
+    if unknown:
+        raise ValueError(
+            f"--settings={file} sets {', '.join(sorted(unknown))}, which is no setting"
+        )
+    if "architecture" not in settings:
+        raise ValueError(f"--settings={file} must name an architecture")
+    searched = content.get("searched") or {}
+    try:
+        config = TrainConfig(**settings)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"--settings={file}: {error}") from error
+    return Found(config, searched.get("data", ""), tuple(searched.get("subjects", ())))

@@ -116,8 +116,8 @@ def register(
         >>> @register("pair", clips=ClipRule((-15, -1)))
         ... class Pair(nn.Module):
         ...     frames: int = 2
-        >>> registration("pair").rules(2)
-        {'frames': ClipRule(offsets=(-15, -1), slide=False)}
+        >>> registration("pair").rules(2)["frames"].offsets
+        (-15, -1)
     """
     inputs = tuple(inputs)
     if not inputs or len(set(inputs)) < len(inputs):

@@ -55,7 +55,7 @@ def shell_commands():
         for block in blocks(path, "sh", "bash"):
             for line in block.replace("\\\n", " ").replace('\\"', '"').splitlines():
                 for part in re.findall(
-                    r"(?:python -m experiments\.|\bstfer (?=[a-z]))([^|&#\"]*)", line
+                    r"(?:python -m experiments\.|\bstfer (?=[a-z]))((?:'[^']*'|[^|&#\"'])*)", line
                 ):
                     words = shlex.split(part.replace("$SLURM_ARRAY_TASK_ID", "0"))
                     found.append((str(path.relative_to(ROOT)), words[0], tuple(words[1:])))

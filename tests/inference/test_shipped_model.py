@@ -32,7 +32,12 @@ def test_it_is_small_and_whole(model):
 
 def test_its_card_lies_beside_it():
     card = (shipped_model().parent / "README.md").read_text()
-    for part in ("python -m experiments.pretrain", "Where it fails", "London Set", "commit c90d807"):
+    for part in (
+        "python -m experiments.pretrain",
+        "Where it fails",
+        "London Set",
+        "commit c90d807",
+    ):
         assert part in card
 
 

@@ -276,7 +276,11 @@ class TrainedModel:
         items = self.network.encode(list(looks.values()))
         track = CalmTrack(self.network, neutral_class(self.classes))
         answer = track.classify(list(zip(looks, items, strict=True)))[-1]
-        assert answer.probabilities is not None
+        if answer.probabilities is None:
+            raise ValueError(
+                f"{self.architecture} compares a face with a calm frame of the same face and needs two frames "
+                f"with a face at least, not {len(looks)} of {len(frames)}"
+            )
         return self._voted(np.array([answer.frames]), answer.probabilities[None], faces)
 
     def _voted(
@@ -353,7 +357,7 @@ def load_model(folder: str | os.PathLike[str] | None = None) -> TrainedModel:
     Raises:
         FileNotFoundError, ValueError: As `stfer.inference.folder.read_folder`.
     """
-    return TrainedModel(*folders.read_folder(Path(folder or shipped_model())))
+    return TrainedModel(*folders.read_folder(Path(shipped_model() if folder is None else folder)))
 
 
 def checked_frames(frames: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -188,6 +188,7 @@ class ByCalm:
             return None
         if self.reference is None:
             self.start(number, face)
+            return None  # Nothing to compare it with yet.
         there, back = network(np.stack([[self.reference, face], [face, self.reference]]))
         neutral, reference_neutral = there[self.neutral], back[self.neutral]
         if neutral - reference_neutral > 0.5:

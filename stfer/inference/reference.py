@@ -24,6 +24,7 @@ CALM = 0.8  # probability of neutral, both ways, with which a frame joins the ca
 CALMER = (
     0.5  # by which neutral must be likelier of the frame than of the reference, to take its place
 )
+AT_ONCE = 32  # frames compared with one reference
 Item = Any  # what `Network.encode` keeps of a frame
 
 
@@ -89,7 +90,8 @@ class CalmTrack:
         waiting = list(frames)
         answers: list[Answer] = []
         while len(answers) < len(waiting):
-            answers += self._until_change(waiting[len(answers) :])
+            # Not all at once: after a change of the reference the rest is compared anew.
+            answers += self._until_change(waiting[len(answers) : len(answers) + AT_ONCE])
         return answers
 
     def _until_change(self, frames: list[tuple[int, Item | None]]) -> list[Answer]:
@@ -108,7 +110,9 @@ class CalmTrack:
             assert self._chosen is not None
             before = self._chosen[0]
             self._count += 1
-            if self._count % self._stride:
+            if number == before:  # Nothing to compare it with yet.
+                answers.append(Answer(WAITING))
+            elif self._count % self._stride:
                 answers.append(Answer(SKIPPED))
             else:
                 answers.append(Answer(CLASSIFIED, (before, number), there))

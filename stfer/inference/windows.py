@@ -49,9 +49,7 @@ class Window:
     @property
     def shortest(self) -> int:
         """How many frames of a face a clip needs at least, at the rate of the training."""
-        if self.auto:
-            return 1
-        return 2 if self.from_first else 1 - min(self.offsets)
+        return 2 if self.from_first or self.auto else 1 - min(self.offsets)
 
     def __str__(self) -> str:
         if self.from_first:

@@ -1,5 +1,7 @@
 """The model that ships: its folder, what it says of people of the generator whom it never saw, and of a whole take."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -30,8 +32,17 @@ def test_it_is_small_and_whole(model):
     }
 
 
-def test_its_card_lies_beside_it():
+def test_it_tells_nobody_where_it_was_made():
+    for file in shipped_model().rglob("*"):
+        if file.is_file():
+            assert not re.search(rb"/(tmp|home|root|work|Users)/", file.read_bytes()), file
+
+
+def test_its_card_lies_beside_it(model):
     card = (shipped_model().parent / "README.md").read_text()
+    measured = model.card["metrics"]["held_out"]["summed"]
+    low, high = measured["accuracy_interval"]
+    assert f"{measured['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f})" in card
     for part in (
         "python -m experiments.pretrain",
         "Where it fails",
@@ -39,6 +50,12 @@ def test_its_card_lies_beside_it():
         "commit c90d807",
     ):
         assert part in card
+
+
+def test_a_single_picture_is_not_compared_with_itself(model):
+    face = np.full((1, 96, 96, 3), 128, np.uint8)
+    with pytest.raises(ValueError, match="needs two frames with a face at least, not 1 of 1"):
+        model.predict(face, find_faces=False)
 
 
 @pytest.mark.slow

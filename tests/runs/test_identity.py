@@ -21,7 +21,7 @@ import tiny
 from stfer import models
 
 
-@models.register("mine")
+@models.register("edited")
 class Mine(tiny.Tiny):
     """Ours."""
 
@@ -60,12 +60,12 @@ def data(tmp_path):
 def test_changed_code_is_never_pooled_with_old_folds(user, data, tmp_path):
     options = {"workdir": tmp_path / "runs", "epochs": 1, "batch_size": 6}
     user(2)
-    assert cross_validate("mine", data, max_folds=1, **options)["folds_done"] == 1
+    assert cross_validate("edited", data, max_folds=1, **options)["folds_done"] == 1
     user(3)  # A file that the model's file imports has changed, and the same command is given.
     with pytest.raises(SettingsDifferError, match=r"code\.my_layers is '\w{12}' there"):
-        cross_validate("mine", data, **options)
+        cross_validate("edited", data, **options)
     user(2)
-    assert cross_validate("mine", data, **options)["folds_done"] == 3
+    assert cross_validate("edited", data, **options)["folds_done"] == 3
 
 
 def test_comments_and_docstrings_are_no_change(user):

@@ -32,8 +32,8 @@ class Cluster:
 )
 def test_it_does_not_say_that_it_saved(monkeypatch, shared, kept):
     cluster = Cluster()
-    monkeypatch.setattr(ray, "_connect", lambda options: cluster)
-    monkeypatch.setattr(ray, "_resources", lambda cluster, options: {})
+    monkeypatch.setattr(ray, "connect", lambda options: cluster)
+    monkeypatch.setattr(ray, "resources", lambda cluster, options: {})
     monkeypatch.setattr(ray, "describe", lambda run, options, launch: "a job")
     options = ray.RayOptions("auto", None, None, 0, shared, (), "cache")
     with pytest.raises(Stopped, match=f"^stopped: finished folds are kept, {kept}$"):

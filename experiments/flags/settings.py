@@ -63,9 +63,10 @@ def _changes(seed: int | None) -> dict[str, Any]:
     """What the flags change of a preset or a file."""
     without_flag = ("architecture", "preset", *NESTED.values())
     names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in without_flag]
-    changed: dict[str, Any] = {name: FLAGS[name].value for name in names if name in FLAGS}
+    given = {name: FLAGS[name].value for name in names if name in FLAGS}
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changed |= config_lib.parse_assignments(FLAGS.set)
-    if str(changed.get("validation")).lower() in ("none", "0", "0.0"):
+    if str(changed.get("validation", "")).lower() in ("none", "0", "0.0"):
         changed["validation"] = ""
     if changed.get("patience") and changed.get("recompute_statistics") is None:
         changed["recompute_statistics"] = False  # The epoch is chosen by the running statistics.

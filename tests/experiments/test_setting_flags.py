@@ -1,0 +1,55 @@
+"""Settings as flags say them, without a training."""
+
+import contextlib
+
+import pytest
+from absl import flags as absl_flags
+
+from experiments import flags as shared
+from stfer.training import config as config_lib
+from stfer.training import settings_file
+from stfer.training.config import TrainConfig
+
+FLAGS = absl_flags.FLAGS
+
+
+@contextlib.contextmanager
+def given(*words):
+    """The flags of a command that trains, as the words set them; they go afterwards."""
+    before = set(FLAGS)
+    shared.define_data()
+    shared.define_settings("late_fusion")
+    shared.define_seeds()
+    try:
+        FLAGS(["command", *words])
+        yield
+    finally:
+        for name in set(FLAGS) - before:
+            delattr(FLAGS, name)
+        FLAGS.unparse_flags()
+
+
+@pytest.fixture
+def best(tmp_path):
+    """A file of settings that stop early by validation subjects."""
+    config = TrainConfig("late_fusion", validation="0.2", patience=3)
+    settings_file.write(tmp_path / "best.json", settings_file.Found(config))
+    return tmp_path / "best.json"
+
+
+def test_without_its_flag_the_validation_of_a_file_stays(best):
+    with given(f"--settings={best}"):
+        assert shared.settings().validation == "0.2"
+    with given(f"--settings={best}", "--validation=0.3"):
+        assert shared.settings().validation == "0.3"
+    with given(f"--settings={best}", "--validation=none", "--patience=0"):
+        assert shared.settings().validation == ""
+    with given():
+        assert shared.end_settings(str(best), []).validation == "0.2"
+
+
+def test_without_its_flag_the_validation_of_a_preset_stays(monkeypatch):
+    known = {"early": {"validation": "0.1", "patience": 4}}
+    monkeypatch.setattr(config_lib, "PRESETS", config_lib.PRESETS | known)
+    with given("--preset=early"):
+        assert shared.settings().validation == "0.1"

@@ -42,12 +42,13 @@ def main(argv: list[str]) -> int:
     cache, code = FLAGS.cache_dir or default_cache_dir(), 0
     people = {"people": FLAGS.people, "people_seed": FLAGS.people_seed}
     environment.set_up_jax(cache)
-    for out, config in folders.items():
-        command.print_settings("Settings", config.to_dict() | people | {"out": out})
-        sets = pretraining.pair_sets(
-            cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
-        )
-        training = pretraining.training(config, sets, out)
+    sets = pretraining.pair_sets(
+        cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
+    )
+    trainings = [pretraining.training(config, sets, out) for out, config in folders.items()]
+    for training in final_model.missing(trainings):
+        shown = training.config.to_dict() | people | {"out": training.out}
+        command.print_settings("Settings", shown)
         write = functools.partial(pretraining.write, training, sets=sets)
         code = code or final_model.make(training, write)
     return code

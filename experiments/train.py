@@ -43,11 +43,14 @@ def main(argv: list[str]) -> int:
     folders = final_model.folders(FLAGS.out or f"models/{name}", configs)
     source = shared.data().with_streams(needed_streams(configs[0]))
     environment.set_up_jax(source.cache)
-    shards, code = source.load(), 0
+    shards, code, trainings = source.load(), 0, []
     for out, config in folders.items():
-        command.print_settings("Settings", config.to_dict() | {"data": FLAGS.data, "out": out})
         fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)
-        training = final.FinalTraining(config, shards, fold, out, FLAGS.modules, source.arguments())
+        more = (FLAGS.modules, source.arguments())
+        trainings.append(final.FinalTraining(config, shards, fold, out, *more))
+    for training in final_model.missing(trainings):
+        where = {"data": FLAGS.data, "out": training.out}
+        command.print_settings("Settings", training.config.to_dict() | where)
         command.print_settings("Training", console.training_settings(training.plan))
         code = code or final_model.make(training, training.write)
     return code

@@ -1,32 +1,22 @@
 """Settings as flags say them, without a training."""
 
-import contextlib
-
 import pytest
-from absl import flags as absl_flags
 
+import given_flags
 from experiments import flags as shared
 from stfer.training import config as config_lib
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
 
-FLAGS = absl_flags.FLAGS
 
-
-@contextlib.contextmanager
 def given(*words):
-    """The flags of a command that trains, as the words set them; they go afterwards."""
-    before = set(FLAGS)
+    return given_flags.given(_define, *words)
+
+
+def _define():
     shared.define_data()
     shared.define_settings("late_fusion")
     shared.define_seeds()
-    try:
-        FLAGS(["command", *words])
-        yield
-    finally:
-        for name in set(FLAGS) - before:
-            delattr(FLAGS, name)
-        FLAGS.unparse_flags()
 
 
 @pytest.fixture

@@ -55,11 +55,14 @@ def main(argv: list[str]) -> int:
         base, target, shards, FLAGS.protocol, out, seeds, FLAGS.modules, source.arguments()
     )
     first = next(iter(study.plans().values()))
-    names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds)
+    searched = shared.searched_on(shards.name, (FLAGS.base, FLAGS.target))
+    names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds, searched)
     shown = {"base": FLAGS.base, "target": FLAGS.target, "seeds": ", ".join(map(str, seeds))}
     shown |= {"steps": "; ".join(step.name for step in study.steps())}
     shown |= {"folds": f"{len(names)} of {len(first.folds)} ({FLAGS.protocol})", "out": out}
     command.print_settings("Ablation", shown)
+    if note := crossval.searched_note(first, names, searched):
+        print(f"note: {note}")
     failures: list[str] = []
     with stop_requests() as should_stop:
         make = _maker(source, should_stop, failures)

@@ -1,6 +1,7 @@
 """A flag for every setting of a training, derived from `TrainConfig`."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -110,12 +111,12 @@ def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig
     return found.with_changes(changed)
 
 
-def searched_on(data: str) -> frozenset[str]:
-    """The people of a set on whom the settings of `--settings` were chosen; often none."""
-    if not FLAGS.settings:
-        return frozenset()
-    found = settings_file.read(FLAGS.settings)
-    return frozenset(found.subjects if found.data == data else ())
+def searched_on(data: str, ends: Sequence[str] = ()) -> frozenset[str]:
+    """The people of a set on whom the settings were chosen: of `--settings`, or of the ends of an ablation."""
+    files = [FLAGS.settings] if FLAGS.settings else []
+    files += [name for name in ends if name.endswith(".json")]
+    read = [settings_file.read(file) for file in files]
+    return frozenset(name for found in read if found.data == data for name in found.subjects)
 
 
 def define_seeds() -> None:

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         base, target, shards, FLAGS.protocol, out, seeds, FLAGS.modules, source.arguments()
     )
     first = next(iter(study.plans().values()))
-    searched = shared.searched_on(shards.name, (FLAGS.base, FLAGS.target))
+    searched = shared.searched_on(shards, (FLAGS.base, FLAGS.target))
     names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds, searched)
     shown = {"base": FLAGS.base, "target": FLAGS.target, "seeds": ", ".join(map(str, seeds))}
     shown |= {"steps": "; ".join(step.name for step in study.steps())}

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -10,6 +10,9 @@ from stfer.data import sources  # light, as is the next: neither imports JAX
 from stfer.training import config as config_lib
 from stfer.training import settings_file
 from stfer.training.config import NESTED, TrainConfig
+
+if TYPE_CHECKING:
+    from stfer.data.shards import Shards
 
 FLAGS = flags.FLAGS
 _OWN = ("architecture", "preset", "validation", *NESTED.values())  # flags of another kind or name
@@ -111,12 +114,16 @@ def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig
     return found.with_changes(changed)
 
 
-def searched_on(data: str, ends: Sequence[str] = ()) -> frozenset[str]:
+def searched_on(shards: "Shards", ends: Sequence[str] = ()) -> frozenset[str]:
     """The people of a set on whom the settings were chosen: of `--settings`, or of the ends of an ablation."""
     files = [FLAGS.settings] if FLAGS.settings else []
     files += [name for name in ends if name.endswith(".json")]
     read = [settings_file.read(file) for file in files]
-    return frozenset(name for found in read if found.data == data for name in found.subjects)
+    if not read:
+        return frozenset()
+    from stfer.data.shards.people import named_among
+
+    return frozenset().union(*(named_among(shards, found.people) for found in read))
 
 
 def define_seeds() -> None:

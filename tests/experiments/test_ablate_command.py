@@ -42,7 +42,9 @@ def test_failed_folds_do_not_end_the_study_and_end_in_a_failure(ablation):
 def test_people_who_chose_an_ends_settings_are_not_tested_unless_named(ablation, tmp_path, capsys):
     best = tmp_path / "best.json"
     config = TrainConfig("tiny", epochs=1, learning_rate=0.5)
-    settings_file.write(best, settings_file.Found(config, "tiny-set", ("S000", "S002")))
+    settings_file.write(
+        best, settings_file.Found(config, "tiny-set", {"tiny-set": ["S000", "S002"]})
+    )
     assert ablation(f"--target={best}") == (0, [["S001", "S003"]] * 2)
     assert "the settings were chosen on 2 people" in capsys.readouterr().out
     assert (

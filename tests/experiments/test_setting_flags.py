@@ -3,7 +3,9 @@
 import pytest
 
 import given_flags
+import tiny
 from experiments import flags as shared
+from stfer.data.shards import load_data, load_shards, write_shards
 from stfer.training import config as config_lib
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
@@ -43,3 +45,21 @@ def test_without_its_flag_the_validation_of_a_preset_stays(monkeypatch):
     monkeypatch.setattr(config_lib, "PRESETS", config_lib.PRESETS | known)
     with given("--preset=early"):
         assert shared.settings().validation == "0.1"
+
+
+def test_people_who_chose_the_settings_are_known_in_every_set_of_their_population(tmp_path):
+    def written(name, population):
+        rows = list(tiny.sequences(3))
+        return write_shards(tmp_path / name, rows, name=name, population=population)
+
+    folders = [written("weak", "oulu"), written("other", "ck")]
+    people = {"oulu": ["S000", "S002"]}
+    found = settings_file.Found(TrainConfig("late_fusion"), "strong", people)
+    settings_file.write(tmp_path / "best.json", found)
+    with given(f"--settings={tmp_path / 'best.json'}"):
+        assert shared.searched_on(load_shards(folders[0])) == {"S000", "S002"}
+        assert shared.searched_on(load_shards(folders[1])) == set()
+        both = load_data(",".join(map(str, folders)))
+        assert shared.searched_on(both) == {"oulu:S000", "oulu:S002"}
+    with given():
+        assert shared.searched_on(both) == set()

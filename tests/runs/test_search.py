@@ -142,7 +142,10 @@ def test_a_search_writes_its_trials_its_best_settings_and_figures(whole):
     complete = [float(row["accuracy"]) for row in rows if row["accuracy"]]
     best = json.loads((one.folder / "best.json").read_text())
     assert best["accuracy"] == max(complete) > 1 / 6
-    assert best["searched"] == {"data": "five", "subjects": ["S000", "S001", "S002", "S004"]}
+    assert best["searched"] == {
+        "data": "five",
+        "people": {"five": ["S000", "S001", "S002", "S004"]},
+    }
     found = settings_file.read(one.folder / "best.json")
     assert found.config.learning_rate == best["chosen"]["learning_rate"]
     assert found.config.epochs == BASE.epochs
@@ -249,12 +252,15 @@ def test_a_nested_search_tests_people_who_chose_nothing(shards, tmp_path):
 def test_settings_of_a_file_take_further_changes(tmp_path):
     file = tmp_path / "best.json"
     config = TrainConfig("rnn", model={"units": 9}, learning_rate=3e-4)
-    settings_file.write(file, settings_file.Found(config, "set", ("S1",)), trial=3)
+    settings_file.write(file, settings_file.Found(config, "set", {"group": ["S1"]}), trial=3)
     found = settings_file.read(file)
-    assert (found.config, found.data, found.subjects) == (config, "set", ("S1",))
+    assert (found.config, found.data, found.people) == (config, "set", {"group": ["S1"]})
     changed = found.with_changes({"epochs": 7, "model": {"dropout": 0.1}, "seed": None})
     assert changed == config.replace(epochs=7, model={"units": 9, "dropout": 0.1})
-    file.write_text('{"format": 1, "settings": {"architecture": "rnn", "lr": 1}}')
+    file.write_text('{"format": 1, "settings": {"architecture": "rnn"}}')
+    with pytest.raises(ValueError, match="is of format 1, not 2: make it anew"):
+        settings_file.read(file)
+    file.write_text('{"format": 2, "settings": {"architecture": "rnn", "lr": 1}}')
     with pytest.raises(ValueError, match=r"best.json sets lr, which is no setting"):
         settings_file.read(file)
 

@@ -14,6 +14,7 @@ from stfer.data.shards.subset import subset
 from stfer.evaluation.run_folder import SettingsDifferError
 from stfer.reporting import search as report
 from stfer.runs import Launch, final, inner_folds, nested, search, search_results
+from stfer.runs.plan import same_run
 from stfer.runs.search_space import Dimension, chosen, parse_space, start
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
@@ -333,3 +334,25 @@ def test_values_that_every_process_dies_of_are_not_tried_for_ever(shards, tmp_pa
     (*_, last) = search.run(one, 1)
     assert last.state == "complete"
     assert last.values != states[0].values
+
+
+def test_an_outer_fold_whose_training_has_begun_is_searched_no_further(
+    shards, tmp_path, untrained, monkeypatch
+):
+    """With a limit of minutes the first sitting makes one trial, and another would make a second, better one."""
+    template = inner_folds.Search(BASE, SPACE, shards, tmp_path, 2, modules=["tiny"])
+    one = nested.Nested(template, "loso", 9)
+    begun, most, own = [], [1], search.run
+
+    def stopped_at_once(plan, names, launch, should_stop):
+        plan.folder.create(plan.record(), same_run)
+        begun.append(plan.config)
+        raise Stopped
+
+    monkeypatch.setattr(nested, "_trained", stopped_at_once)
+    monkeypatch.setattr(search, "run", lambda part, trials, *more: own(part, most[0], *more))
+    untrained(0.5, 0.9)
+    for most[0] in (1, 2):
+        with pytest.raises(Stopped):
+            nested.run(one, ["S000"])
+    assert begun[0] == begun[1]

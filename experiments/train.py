@@ -52,13 +52,14 @@ def main(argv: list[str]) -> int:
         where = {"data": FLAGS.data, "out": training.out}
         command.print_settings("Settings", training.config.to_dict() | where)
         command.print_settings("Training", console.training_settings(training.plan))
-        code = code or final_model.make(training, training.write)
+        if code := final_model.make(training, training.write):
+            break
     return code
 
 
 def _settings(seed):
     """The settings; validation subjects stop early, as is usual, unless --patience says otherwise."""
-    if FLAGS.validation and FLAGS.patience is None:
+    if shared.is_somebody(FLAGS.validation) and FLAGS.patience is None:
         FLAGS.patience = PATIENCE
         if FLAGS.recompute_statistics is None:
             FLAGS.recompute_statistics = False  # The epoch is chosen by the running statistics.

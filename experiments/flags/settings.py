@@ -63,6 +63,11 @@ def settings(
     return config_lib.preset(preset, architecture or FLAGS.arch, **changed)
 
 
+def is_somebody(people: str | None) -> bool:
+    """Whether a flag that names people names any: not where it is missing, none or 0."""
+    return (people or "none").strip().lower() not in ("", "none", "0", "0.0")
+
+
 def _changes(seed: int | None) -> dict[str, Any]:
     """What the flags change of a preset or a file."""
     without_flag = ("architecture", "preset", *NESTED.values())
@@ -70,8 +75,9 @@ def _changes(seed: int | None) -> dict[str, Any]:
     given = {name: FLAGS[name].value for name in names if name in FLAGS}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changed |= config_lib.parse_assignments(FLAGS.set)
-    if str(changed.get("validation", "")).lower() in ("none", "0", "0.0"):
+    if "validation" in changed and not is_somebody(changed["validation"]):
         changed["validation"] = ""
+        changed.setdefault("patience", 0)  # Of a file or a preset: it means nothing without.
     if changed.get("patience") and changed.get("recompute_statistics") is None:
         changed["recompute_statistics"] = False  # The epoch is chosen by the running statistics.
     if seed is not None:

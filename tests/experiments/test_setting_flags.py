@@ -34,8 +34,8 @@ def test_without_its_flag_the_validation_of_a_file_stays(best):
         assert shared.settings().validation == "0.2"
     with given(f"--settings={best}", "--validation=0.3"):
         assert shared.settings().validation == "0.3"
-    with given(f"--settings={best}", "--validation=none", "--patience=0"):
-        assert shared.settings().validation == ""
+    with given(f"--settings={best}", "--validation=none"):
+        assert (shared.settings().validation, shared.settings().patience) == ("", 0)
     with given():
         assert shared.end_settings(str(best), []).validation == "0.2"
 

@@ -43,8 +43,8 @@ def main(argv: list[str]) -> int:
     modules.import_modules(FLAGS.modules)
     registration(FLAGS.arch)
     seeds = shared.seeds()
-    base = shared.end_settings(FLAGS.base, [])
-    target = shared.end_settings(FLAGS.target, FLAGS.change)
+    base = shared.end_settings("base", [])
+    target = shared.end_settings("target", FLAGS.change)
     streams = needed_streams(base) | needed_streams(target)
     source = shared.data().with_streams(streams)
     environment.set_up_jax(source.cache)
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         base, target, shards, FLAGS.protocol, out, seeds, FLAGS.modules, source.arguments()
     )
     first = next(iter(study.plans().values()))
-    searched = shared.searched_on(shards, (FLAGS.base, FLAGS.target))
+    searched = shared.searched_on(shards, ("base", "target"))
     names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds, searched)
     shown = {"base": FLAGS.base, "target": FLAGS.target, "seeds": ", ".join(map(str, seeds))}
     shown |= {"steps": "; ".join(step.name for step in study.steps())}

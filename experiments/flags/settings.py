@@ -85,8 +85,12 @@ def _changes(seed: int | None) -> dict[str, Any]:
     return changed
 
 
-def end_settings(name: str, further: list[str]) -> TrainConfig:
+def end_settings(flag: str, further: list[str]) -> TrainConfig:
     """One end of an ablation: a preset or a JSON file, with the flags' changes and then further ones (NAME=VALUE).
+
+    Args:
+        flag: The flag that names it, "base" or "target".
+        further: The further changes.
 
     Raises:
         ValueError: A setting is unknown or out of range, or --preset or --settings is given besides.
@@ -100,16 +104,19 @@ def end_settings(name: str, further: list[str]) -> TrainConfig:
         if field in changed and field in more:
             more[field] = changed[field] | more[field]
     changed |= more
+    name = FLAGS[flag].value
     if not name.endswith(".json"):
         return config_lib.preset(name, FLAGS.arch, **changed)
-    found = settings_file.read(name)
+    found = settings_file.read(name, f"--{flag}")
     if found.config.architecture != FLAGS.arch:
-        raise ValueError(f"{name} is for {found.config.architecture}, not for --arch={FLAGS.arch}")
+        raise ValueError(
+            f"--{flag}={name} is for {found.config.architecture}, not for --arch={FLAGS.arch}"
+        )
     return found.with_changes(changed)
 
 
 def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig:
-    found = settings_file.read(FLAGS.settings)
+    found = settings_file.read(FLAGS.settings, "--settings")
     own = found.config.architecture
     if architecture is None and FLAGS["arch"].present:
         architecture = FLAGS.arch
@@ -120,11 +127,14 @@ def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig
     return found.with_changes(changed)
 
 
-def searched_on(shards: "Shards", ends: Sequence[str] = ()) -> frozenset[str]:
-    """The people of a set on whom the settings were chosen: of `--settings`, or of the ends of an ablation."""
-    files = [FLAGS.settings] if FLAGS.settings else []
-    files += [name for name in ends if name.endswith(".json")]
-    read = [settings_file.read(file) for file in files]
+def searched_on(shards: "Shards", named_by: Sequence[str] = ("settings",)) -> frozenset[str]:
+    """The people of a set on whom the settings were chosen that flags name: `--settings`, or an ablation's ends."""
+    files = {flag: FLAGS[flag].value or "" for flag in named_by}
+    read = [
+        settings_file.read(file, f"--{flag}")
+        for flag, file in files.items()
+        if file.endswith(".json") or (file and flag == "settings")
+    ]
     if not read:
         return frozenset()
     from stfer.data.shards.people import named_among

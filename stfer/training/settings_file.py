@@ -43,32 +43,35 @@ def write(file: str | Path, found: Found, **more: Any) -> None:
     write_json(file, {"format": FORMAT, "settings": settings, "searched": searched, **more})
 
 
-def read(file: str | Path) -> Found:
+def read(file: str | Path, flag: str = "") -> Found:
     """Read settings.
+
+    Args:
+        file: The file.
+        flag: The flag that names it, such as "--settings", for errors.
 
     Raises:
         FileNotFoundError: The file is not there.
-        ValueError: It holds no settings, or some that cannot be trained with; names the file.
+        ValueError: It holds no settings, or some that cannot be trained with; names the flag and the file.
     """
+    name = f"{flag}={file}" if flag else str(file)
     content = read_json(file)
     settings = content.get("settings") if isinstance(content, Mapping) else None
     if not isinstance(settings, Mapping):
-        raise ValueError(f"--settings={file} holds no settings, as experiments.search writes them")
+        raise ValueError(f"{name} holds no settings, as experiments.search writes them")
     if content.get("format") != FORMAT:
         raise ValueError(
-            f"--settings={file} is of format {content.get('format')}, not {FORMAT}: make it anew with "
+            f"{name} is of format {content.get('format')}, not {FORMAT}: make it anew with "
             "experiments.search"
         )
     unknown = settings.keys() - {known.name for known in dataclasses.fields(TrainConfig)}
     if unknown:
-        raise ValueError(
-            f"--settings={file} sets {', '.join(sorted(unknown))}, which is no setting"
-        )
+        raise ValueError(f"{name} sets {', '.join(sorted(unknown))}, which is no setting")
     if "architecture" not in settings:
-        raise ValueError(f"--settings={file} must name an architecture")
+        raise ValueError(f"{name} must name an architecture")
     searched = content.get("searched") or {}
     try:
         config = TrainConfig(**settings)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"--settings={file}: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
     return Found(config, searched.get("data", ""), searched.get("people", {}))

@@ -43,8 +43,8 @@ def main(argv: list[str]) -> int:
     modules.import_modules(FLAGS.modules)
     registration(FLAGS.arch)
     seeds = shared.seeds()
-    base = shared.end_settings(FLAGS.base, [])
-    target = shared.end_settings(FLAGS.target, FLAGS.change)
+    base = shared.end_settings("base", [])
+    target = shared.end_settings("target", FLAGS.change)
     streams = needed_streams(base) | needed_streams(target)
     source = shared.data().with_streams(streams)
     environment.set_up_jax(source.cache)
@@ -55,22 +55,27 @@ def main(argv: list[str]) -> int:
         base, target, shards, FLAGS.protocol, out, seeds, FLAGS.modules, source.arguments()
     )
     first = next(iter(study.plans().values()))
-    names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds)
+    searched = shared.searched_on(shards, ("base", "target"))
+    names = crossval.select_folds(first, FLAGS.subjects, FLAGS.max_folds, searched)
     shown = {"base": FLAGS.base, "target": FLAGS.target, "seeds": ", ".join(map(str, seeds))}
     shown |= {"steps": "; ".join(step.name for step in study.steps())}
     shown |= {"folds": f"{len(names)} of {len(first.folds)} ({FLAGS.protocol})", "out": out}
     command.print_settings("Ablation", shown)
+    if note := crossval.searched_note(first, names, searched):
+        print(f"note: {note}")
+    failures: list[str] = []
     with stop_requests() as should_stop:
-        whole = ablation.run(study, names, _maker(source, should_stop), _print_step)
+        make = _maker(source, should_stop, failures)
+        whole = ablation.run(study, names, make, _print_step)
         if should_stop():
             print(f"\nstopped; the same command goes on where it was ({out})")
             return should_stop.exit_code
-    _report(out)
-    return 0 if whole else command.FAILED
+    reported = _report(out)
+    return 0 if reported and whole and not failures else command.FAILED
 
 
-def _maker(source, should_stop):
-    """What makes one run; false ends the study."""
+def _maker(source, should_stop, failures):
+    """What makes one run and keeps the folds that failed; false ends the study."""
     from stfer.runs import crossval
 
     launch, train = shared.launch(), shared.trainer(source)
@@ -79,6 +84,7 @@ def _maker(source, should_stop):
         outcome = crossval.run(plan, names, launch, should_stop, train)
         for sentence in outcome.failures:
             print(f"failed: {sentence}")
+        failures.extend(outcome.failures)
         return not outcome.stopped
 
     return make
@@ -88,17 +94,19 @@ def _print_step(step, seed, number, total) -> None:
     print(f"\n[{number}/{total}] {step}, seed {seed}", flush=True)
 
 
-def _report(out) -> None:
-    """The table, the figure and the page."""
+def _report(out) -> bool:
+    """The table, the figure and the page; whether there was anything to compare."""
     from stfer.reporting import ablation as reporting
     from stfer.reporting import from_folders
 
     study = reporting.read_study(out)
     if study is None:
-        raise command.UserError(f"{out} has no base and step with a finished fold to compare")
+        print(f"{out} has no base and step with a finished fold to compare")
+        return False
     options = from_folders.Options(out / "report", FLAGS.vote)
     folders = [run.folder for run in study.ends]
     command.print_paths(from_folders.write(folders, [], options, studies=[study]))
+    return True
 
 
 if __name__ == "__main__":

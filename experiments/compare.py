@@ -94,7 +94,7 @@ def _on_ray(plans, finished, sources):
     folders = {source.data: source.folders() for source in sources}
 
     def chosen(plan):
-        searched = shared.searched_on(plan.shards.name)
+        searched = shared.searched_on(plan.shards)
         return crossval.select_folds(plan, FLAGS.subjects, FLAGS.max_folds, searched)
 
     with stop_requests() as should_stop:

@@ -16,27 +16,42 @@ if TYPE_CHECKING:
 
 
 def folders(out: str | Path, configs: "Sequence[TrainConfig]") -> "dict[Path, TrainConfig]":
-    """The model folders to make and their settings: OUT, or with several seeds OUT_seed=N but for those that are there.
+    """The model folders to make and their settings: OUT, or with several seeds OUT_seed=N.
 
     Raises:
-        FileExistsError: Something else is in a folder's place.
+        FileExistsError: Something is in OUT's place, or what is no model folder in that of a seed; whether a model
+            there is the one that is wanted, `missing` says once the data is read.
     """
-    from stfer.runs.final import is_model_of
+    from stfer.inference.folder import CARD
     from stfer.storage.files import check_new
 
     whole = Path(os.path.abspath(out))
     if len(configs) == 1:
         check_new(whole)
         return {whole: configs[0]}
-    missing = {}
-    for config in configs:
-        folder = Path(f"{whole}_seed={config.seed}")
-        if is_model_of(folder, config):
-            print(f"{folder}: made already")
-        else:
+    found = {Path(f"{whole}_seed={config.seed}"): config for config in configs}
+    for folder in found:
+        if not (folder / CARD).is_file():
             check_new(folder)
-            missing[folder] = config
-    return missing
+    return found
+
+
+def missing(trainings: "Sequence[FinalTraining]") -> "list[FinalTraining]":
+    """The trainings whose models are not made; says which are.
+
+    Raises:
+        FileExistsError: A model of other settings, data, people or code is in a folder's place.
+    """
+    from stfer.storage.files import check_new
+
+    left = []
+    for training in trainings:
+        if training.is_made():
+            print(f"{training.out}: made already")
+        else:
+            check_new(training.out)
+            left.append(training)
+    return left
 
 
 def make(training: "FinalTraining", write: "Callable[[Fitted], tuple[Path, TrainedModel]]") -> int:

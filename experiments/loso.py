@@ -67,7 +67,7 @@ def _run(plan, source, launch, should_stop) -> int:
     """One run, its tables and its figures; returns the exit code."""
     from stfer.runs import crossval
 
-    searched = shared.searched_on(plan.shards.name)
+    searched = shared.searched_on(plan.shards)
     names = crossval.select_folds(plan, FLAGS.subjects, FLAGS.max_folds, searched)
     if note := crossval.searched_note(plan, names, searched):
         print(f"note: {note}")

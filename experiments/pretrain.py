@@ -38,18 +38,26 @@ def main(argv: list[str]) -> int:
     from stfer.runs import environment, pretraining
 
     FLAGS.preset = FLAGS.preset or (None if FLAGS.settings else "carry")
-    folders = final_model.folders(FLAGS.out, [shared.settings(seed) for seed in shared.seeds()])
+    configs = [shared.settings(seed) for seed in shared.seeds()]
+    if configs[0].validation:
+        raise command.UserError(
+            f"--validation={configs[0].validation}: every one of --people is trained on and --test_people are others; "
+            "give --validation=none"
+        )
+    folders = final_model.folders(FLAGS.out, configs)
     cache, code = FLAGS.cache_dir or default_cache_dir(), 0
     people = {"people": FLAGS.people, "people_seed": FLAGS.people_seed}
     environment.set_up_jax(cache)
-    for out, config in folders.items():
-        command.print_settings("Settings", config.to_dict() | people | {"out": out})
-        sets = pretraining.pair_sets(
-            cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
-        )
-        training = pretraining.training(config, sets, out)
+    sets = pretraining.pair_sets(
+        cache, FLAGS.people, FLAGS.people_seed, FLAGS.test_people, SIZE, FLAGS.workers
+    )
+    trainings = [pretraining.training(config, sets, out) for out, config in folders.items()]
+    for training in final_model.missing(trainings):
+        shown = training.config.to_dict() | people | {"out": training.out}
+        command.print_settings("Settings", shown)
         write = functools.partial(pretraining.write, training, sets=sets)
-        code = code or final_model.make(training, write)
+        if code := final_model.make(training, write):
+            break
     return code
 
 

@@ -15,8 +15,12 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
+from experiments.flags import words
 
 FLAGS = flags.FLAGS
+_OUTER = ("protocol", "subjects", "max_folds", "parallel", "device_data", "checkpoint_seconds")
+WITHOUT = (_OUTER, "these flags are of the outer folds, which only --nested has")
+WITH_NESTED = (("launcher", "tasks", "held_out"), "--nested searches here, on all but each fold's people")  # fmt: skip
 
 
 def define_flags() -> None:
@@ -46,8 +50,7 @@ def main(argv: list[str]) -> int:
     from stfer.runs.stop import stop_requests
 
     search.check_optuna()
-    if FLAGS.nested and FLAGS.launcher == "ray":
-        raise command.UserError("--nested searches here: leave --launcher=ray out")
+    words.refuse(*(WITH_NESTED if FLAGS.nested else WITHOUT))
     modules.import_modules(FLAGS.modules)
     seeds = shared.seeds()
     config = shared.settings(seeds[0])
@@ -77,8 +80,7 @@ def _search(search, source, fold, should_stop) -> int:
 
     people = f"{len(set(search.shards.subjects))} people, {len(search.shards)} sequences"
     outside = ", ".join(fold.subjects) or "nobody, so its best accuracy is of nobody new"
-    shown = {"searched on": people, "in no trial": outside, "out": search.folder}
-    command.print_settings("Search", shown)
+    command.print_settings("Search", {"searched on": people, "in no trial": outside, "out": search.folder})  # fmt: skip
     amount = (FLAGS.trials, FLAGS.minutes, should_stop)
     with report.progress_bar(search, FLAGS.trials) as told:
         if FLAGS.launcher == "ray":
@@ -99,9 +101,8 @@ def _nested(template, source, should_stop) -> int:
     from stfer.runs import crossval, nested
     from stfer.training.fit import Stopped
 
-    made = nested.Nested(
-        template, FLAGS.protocol, FLAGS.trials, FLAGS.minutes, shared.launch(), source.arguments()
-    )
+    more = (FLAGS.minutes, shared.launch(), source.arguments())
+    made = nested.Nested(template, FLAGS.protocol, FLAGS.trials, *more)
     names = crossval.select_folds(made.plan_of_base(), FLAGS.subjects, FLAGS.max_folds)
     try:
         result = nested.run(made, names, should_stop, report.nested_progress(FLAGS.trials))
@@ -110,9 +111,8 @@ def _nested(template, source, should_stop) -> int:
         return should_stop.exit_code
     shown = [report.nested_table(result, vote) for vote in ("summed", "maximum")]
     print("\n" + tables.to_text(shown[0]))
-    command.print_paths(
-        [template.folder / nested.RESULT, *tables.write(shown, template.folder / "tables")]
-    )
+    written = tables.write(shown, template.folder / "tables")
+    command.print_paths([template.folder / nested.RESULT, *written])
     return 0
 
 

@@ -43,19 +43,23 @@ def main(argv: list[str]) -> int:
     folders = final_model.folders(FLAGS.out or f"models/{name}", configs)
     source = shared.data().with_streams(needed_streams(configs[0]))
     environment.set_up_jax(source.cache)
-    shards, code = source.load(), 0
+    shards, code, trainings = source.load(), 0, []
     for out, config in folders.items():
-        command.print_settings("Settings", config.to_dict() | {"data": FLAGS.data, "out": out})
         fold = final.split(shards.subjects, FLAGS.held_out, config.validation, config.seed)
-        training = final.FinalTraining(config, shards, fold, out, FLAGS.modules, source.arguments())
+        more = (FLAGS.modules, source.arguments())
+        trainings.append(final.FinalTraining(config, shards, fold, out, *more))
+    for training in final_model.missing(trainings):
+        where = {"data": FLAGS.data, "out": training.out}
+        command.print_settings("Settings", training.config.to_dict() | where)
         command.print_settings("Training", console.training_settings(training.plan))
-        code = code or final_model.make(training, training.write)
+        if code := final_model.make(training, training.write):
+            break
     return code
 
 
 def _settings(seed):
     """The settings; validation subjects stop early, as is usual, unless --patience says otherwise."""
-    if FLAGS.validation and FLAGS.patience is None:
+    if shared.is_somebody(FLAGS.validation) and FLAGS.patience is None:
         FLAGS.patience = PATIENCE
         if FLAGS.recompute_statistics is None:
             FLAGS.recompute_statistics = False  # The epoch is chosen by the running statistics.

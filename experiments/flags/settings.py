@@ -1,7 +1,8 @@
 """A flag for every setting of a training, derived from `TrainConfig`."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -9,6 +10,9 @@ from stfer.data import sources  # light, as is the next: neither imports JAX
 from stfer.training import config as config_lib
 from stfer.training import settings_file
 from stfer.training.config import NESTED, TrainConfig
+
+if TYPE_CHECKING:
+    from stfer.data.shards import Shards
 
 FLAGS = flags.FLAGS
 _OWN = ("architecture", "preset", "validation", *NESTED.values())  # flags of another kind or name
@@ -59,14 +63,21 @@ def settings(
     return config_lib.preset(preset, architecture or FLAGS.arch, **changed)
 
 
+def is_somebody(people: str | None) -> bool:
+    """Whether a flag that names people names any: not where it is missing, none or 0."""
+    return (people or "none").strip().lower() not in ("", "none", "0", "0.0")
+
+
 def _changes(seed: int | None) -> dict[str, Any]:
     """What the flags change of a preset or a file."""
     without_flag = ("architecture", "preset", *NESTED.values())
     names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in without_flag]
-    changed: dict[str, Any] = {name: FLAGS[name].value for name in names if name in FLAGS}
+    given = {name: FLAGS[name].value for name in names if name in FLAGS}
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changed |= config_lib.parse_assignments(FLAGS.set)
-    if str(changed.get("validation")).lower() in ("none", "0", "0.0"):
+    if "validation" in changed and not is_somebody(changed["validation"]):
         changed["validation"] = ""
+        changed.setdefault("patience", 0)  # Of a file or a preset: it means nothing without.
     if changed.get("patience") and changed.get("recompute_statistics") is None:
         changed["recompute_statistics"] = False  # The epoch is chosen by the running statistics.
     if seed is not None:
@@ -74,8 +85,12 @@ def _changes(seed: int | None) -> dict[str, Any]:
     return changed
 
 
-def end_settings(name: str, further: list[str]) -> TrainConfig:
+def end_settings(flag: str, further: list[str]) -> TrainConfig:
     """One end of an ablation: a preset or a JSON file, with the flags' changes and then further ones (NAME=VALUE).
+
+    Args:
+        flag: The flag that names it, "base" or "target".
+        further: The further changes.
 
     Raises:
         ValueError: A setting is unknown or out of range, or --preset or --settings is given besides.
@@ -89,16 +104,19 @@ def end_settings(name: str, further: list[str]) -> TrainConfig:
         if field in changed and field in more:
             more[field] = changed[field] | more[field]
     changed |= more
+    name = FLAGS[flag].value
     if not name.endswith(".json"):
         return config_lib.preset(name, FLAGS.arch, **changed)
-    found = settings_file.read(name)
+    found = settings_file.read(name, f"--{flag}")
     if found.config.architecture != FLAGS.arch:
-        raise ValueError(f"{name} is for {found.config.architecture}, not for --arch={FLAGS.arch}")
+        raise ValueError(
+            f"--{flag}={name} is for {found.config.architecture}, not for --arch={FLAGS.arch}"
+        )
     return found.with_changes(changed)
 
 
 def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig:
-    found = settings_file.read(FLAGS.settings)
+    found = settings_file.read(FLAGS.settings, "--settings")
     own = found.config.architecture
     if architecture is None and FLAGS["arch"].present:
         architecture = FLAGS.arch
@@ -109,12 +127,19 @@ def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig
     return found.with_changes(changed)
 
 
-def searched_on(data: str) -> frozenset[str]:
-    """The people of a set on whom the settings of `--settings` were chosen; often none."""
-    if not FLAGS.settings:
+def searched_on(shards: "Shards", named_by: Sequence[str] = ("settings",)) -> frozenset[str]:
+    """The people of a set on whom the settings were chosen that flags name: `--settings`, or an ablation's ends."""
+    files = {flag: FLAGS[flag].value or "" for flag in named_by}
+    read = [
+        settings_file.read(file, f"--{flag}")
+        for flag, file in files.items()
+        if file.endswith(".json") or (file and flag == "settings")
+    ]
+    if not read:
         return frozenset()
-    found = settings_file.read(FLAGS.settings)
-    return frozenset(found.subjects if found.data == data else ())
+    from stfer.data.shards.people import named_among
+
+    return frozenset().union(*(named_among(shards, found.people) for found in read))
 
 
 def define_seeds() -> None:

@@ -62,6 +62,16 @@ def _defined() -> Iterator[tuple[str, flags.Flag]]:
                 yield module, flag
 
 
+def refuse(names: Iterable[str], why: str) -> None:
+    """Refuse flags that were given and would change nothing.
+
+    Raises:
+        ValueError: One was given; names all that were.
+    """
+    if idle := [f"--{name}" for name in names if FLAGS[name].present]:
+        raise ValueError(f"{why}: leave {', '.join(idle)} out")
+
+
 def given(without: Collection[str] = ()) -> list[str]:
     """The flags that the user gave, as words of a command, but for some."""
     words = []

@@ -19,6 +19,7 @@ from stfer.data import clips as clips_lib
 from stfer.data.examples import evaluation_examples
 from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
+from stfer.data.shards.people import persons
 from stfer.evaluation.records import Prediction, prediction_table, vote_metrics
 from stfer.inference.model import TrainedModel
 from stfer.storage.files import check_new, staged_folder, write_atomically, write_json
@@ -91,19 +92,6 @@ def differing_crops(model: TrainedModel, shards: Shards) -> list[str]:
         for name in ours
         if name not in ("size", "missing_faces") and ours[name] != theirs[name]
     ]
-
-
-def persons(shards: Shards) -> list[tuple[str, str]]:
-    """Who is seen in each sequence: population and subject, under the names that they have alone."""
-    headers = shards.header.get("sets") or [shards.header]
-    populations = sorted({header["population"] for header in headers}, key=len, reverse=True)
-    if len(populations) == 1:
-        return [(populations[0], subject) for subject in shards.subjects]
-    found = []
-    for subject in shards.subjects:
-        population = next(p for p in populations if subject.startswith(f"{p}:"))
-        found.append((population, subject[len(population) + 1 :]))
-    return found
 
 
 def seen_in_training(model: TrainedModel, shards: Shards) -> np.ndarray:

@@ -21,14 +21,15 @@ RECORD = "ablation.json"
 FORMAT = 1
 BASE, ALL = "base", "all together"
 TOGETHER = {
-    "weight_decay": "optimizer",
-    "warmup_epochs": "schedule",
-    "augmentation": "augment",
-    "patience": "validation",
-    "pair_distance": "pairs",
-    "apex_frames": "pairs",
+    "weight_decay": ("optimizer",),
+    "warmup_epochs": ("schedule",),
+    "augmentation": ("augment",),
+    "patience": ("validation",),
+    "recompute_statistics": ("patience",),
+    "pair_distance": ("pairs", "clips"),
+    "apex_frames": ("pairs", "clips"),
 }
-"""From a field to the one without which it means nothing; they change together where both differ."""
+"""From a field to those without which it means nothing or may not be; it changes with the first that differs too."""
 _PREFIX = {field: prefix for prefix, field in NESTED.items()}
 
 
@@ -144,11 +145,18 @@ def _changes(base: TrainConfig, target: TrainConfig) -> Iterator[tuple[str, list
     )
     led: dict[str, list[str]] = {}
     for name in differing:
-        leader = TOGETHER.get(_field(name), name)
-        led.setdefault(leader if leader in differing else name, []).append(name)
+        led.setdefault(_leader(name, differing), []).append(name)
     for leader, names in led.items():
         parts = [leader, *(name for name in names if name != leader)]
         yield ", ".join(f"{_words(name)} {_value(theirs.get(name))}" for name in parts), parts
+
+
+def _leader(name: str, differing: Sequence[str]) -> str:
+    """The setting that one changes with, often itself."""
+    for other in TOGETHER.get(_field(name), ()):
+        if other in differing:
+            return _leader(other, differing)
+    return name
 
 
 def _changed(base: TrainConfig, target: TrainConfig, names: Sequence[str]) -> TrainConfig:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stfer.data.shards import Shards
 from stfer.nearest import did_you_mean
 from stfer.runs.crossval import select_folds
 from stfer.runs.plan import Plan
@@ -87,7 +88,7 @@ def finished_jobs(
     plans: Mapping[Job, Plan],
     subjects: Sequence[str] | None = None,
     most: int | None = None,
-    searched: Callable[[str], Collection[str]] = lambda data: (),
+    searched: Callable[[Shards], Collection[str]] = lambda shards: (),
 ) -> set[Job]:
     """The runs that stand on every fold that their preset asks for, with these settings, this data and this code.
 
@@ -95,7 +96,7 @@ def finished_jobs(
         plans: All runs.
         subjects: See `select_folds`.
         most: See `select_folds`.
-        searched: From a set's name to the people of it on whom the settings were chosen.
+        searched: From a set to the people of it on whom the settings were chosen.
 
     Raises:
         SettingsDifferError: A run's folder holds another run; said before hours are spent on the others.
@@ -103,7 +104,7 @@ def finished_jobs(
     return {
         job
         for job, plan in plans.items()
-        if plan.is_whole(select_folds(plan, subjects, most, searched(plan.shards.name)))
+        if plan.is_whole(select_folds(plan, subjects, most, searched(plan.shards)))
     }
 
 

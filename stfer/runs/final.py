@@ -79,14 +79,6 @@ def _find(subjects: Sequence[str], name: str, flag: str) -> str:
     raise ValueError(f"{flag}: {name} {what} {some}")
 
 
-def is_model_of(folder: Path, config: TrainConfig) -> bool:
-    """Whether a model folder stands there that was trained with these settings."""
-    if not (folder / CARD).is_file():
-        return False
-    settings = read_json(folder / CARD).get("training", {}).get("settings", {})
-    return identity(settings) == identity(canonical(config).to_dict())
-
-
 class FinalTraining:
     """One training of everything but the held-out subjects, resumable, ending in a model folder.
 
@@ -115,6 +107,14 @@ class FinalTraining:
         self.plan = Plan(config, "final", shards, [fold], folder, tuple(modules), arguments or {})
         check_lengths(self.plan)
 
+    def is_made(self) -> bool:
+        """Whether its model folder is there: of these settings, data, people, arguments and code."""
+        if not (self.out / CARD).is_file():
+            return False
+        card = read_json(self.out / CARD)
+        ours = _made_of(self._training(), self.plan.record())
+        return ours == _made_of(card.get("training", {}), card)
+
     def train(
         self,
         launch: Launch,
@@ -137,7 +137,7 @@ class FinalTraining:
 
     def model(self, fitted: Fitted) -> TrainedModel:
         """The trained model; its card is without metrics."""
-        record, fold = self.plan.record(), self.fold
+        record = self.plan.record()
         learner = self.plan.learner(self.plan.stages[-1])
         config, rules = self.plan.last_config, stream_rules(learner)
         card = describe(
@@ -150,14 +150,8 @@ class FinalTraining:
             fields=config.model,
             modules=self.plan.modules,
             frame_rate=self.shards.frame_rate,
-            training={
-                "settings": self.config.to_dict(),
-                "sequences": len(fold.train),
-                "subjects": training_record(self.shards, fold.train),
-                "held_out": training_record(self.shards, fold.test),
-                "validation": training_record(self.shards, fold.validation),
-                "weights_of_epoch": fitted.best_epoch or fitted.progress.epoch,
-            },
+            training=self._training()
+            | {"weights_of_epoch": fitted.best_epoch or fitted.progress.epoch},
             data=record["data"] | {"sets": _sets(self.shards)},
             code=record["code"],
             arguments=record["arguments"],
@@ -166,6 +160,17 @@ class FinalTraining:
             started=record["started"],
         )
         return TrainedModel(card, learner.module, folds.weights(fitted))
+
+    def _training(self) -> dict[str, Any]:
+        """The settings and the people, as the card has them."""
+        fold = self.fold
+        return {
+            "settings": self.config.to_dict(),
+            "sequences": len(fold.train),
+            "subjects": training_record(self.shards, fold.train),
+            "held_out": training_record(self.shards, fold.test),
+            "validation": training_record(self.shards, fold.validation),
+        }
 
     def write(self, fitted: Fitted) -> tuple[Path, TrainedModel]:
         """Test the model on the held-out subjects and write its folder, with metrics and tables.
@@ -212,6 +217,15 @@ def held_out_metrics(
         "last_epoch": {k: v for k, v in fitted.progress.history[-1].items() if v == v},
     }
     return metrics, predictions
+
+
+def _made_of(training: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a card, or of a run's record and what it trains on, makes a model the same."""
+    people = {part: training.get(part) for part in ("subjects", "held_out", "validation")}
+    parts = {part: record.get(part) for part in ("arguments", "code")}
+    checksum = (record.get("data") or {}).get("checksum")
+    settings = identity(training.get("settings") or {})
+    return {"settings": settings, "checksum": checksum} | people | parts
 
 
 def _kind(shards: Shards, stream: str) -> tuple[tuple[int, ...], str]:

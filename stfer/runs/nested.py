@@ -26,13 +26,14 @@ from stfer.runs.inner_folds import Search
 from stfer.runs.local import Launch
 from stfer.runs.plan import Plan, canonical, check_lengths, validated
 from stfer.runs.search import Trial
-from stfer.runs.search_results import best_settings, write_trials
+from stfer.runs.search_results import BEST, best_settings, write_trials
 from stfer.storage.files import read_json, write_json
 from stfer.storage.identity import differences
+from stfer.training import settings_file
 from stfer.training.config import TrainConfig
 from stfer.training.fit import Stopped
 
-RECORD, RESULT = "nested_search.json", "nested.json"
+RECORD, RESULT, SEARCH = "nested_search.json", "nested.json", "search"
 OnFold = Callable[[Fold, Search], AbstractContextManager[Callable[[Sequence[Trial]], None]]]
 
 
@@ -73,7 +74,7 @@ class Nested:
         """The search on a fold's training subjects."""
         known = {name: getattr(self.template, name) for name in self.template.__dataclass_fields__}
         people = subset(self.shards, fold.train)
-        return Search(**known | {"shards": people, "folder": self.place(fold) / "search"})
+        return Search(**known | {"shards": people, "folder": self.place(fold) / SEARCH})
 
     def place(self, fold: Fold) -> Path:
         """A fold's folder."""
@@ -121,17 +122,11 @@ def run(
     rows: list[dict[str, Any]] = []
     chosen: list[list] = [[] for _ in seeds]
     for fold in parts:
-        search = nested.inside(fold)
-        with on_fold(fold, search) as told:
-            trials = search_lib.run(search, nested.trials, nested.minutes, should_stop, told)
-        if should_stop():
-            raise Stopped
-        write_trials(search, trials)
-        config, best = best_settings(search, trials), search_lib.best(trials)
+        config, row = _chosen(nested, fold, should_stop, on_fold)
         for number, seed in enumerate(seeds):
             plan = nested.plan(config.replace(seed=seed), [fold], nested.place(fold) / "chosen")
             chosen[number] += _trained(plan, [fold.held_out], nested.launch, should_stop)
-        rows.append({"fold": fold.held_out, "chosen": best.values, "inner_accuracy": best.value})
+        rows.append({"fold": fold.held_out, **row})
     fixed = []
     for seed in seeds:
         config = nested.template.base.replace(seed=seed)
@@ -151,6 +146,29 @@ def run(
     }
     write_json(nested.template.folder / RESULT, result)
     return result
+
+
+def _chosen(
+    nested: Nested, fold: Fold, should_stop: Callable[[], bool], on_fold: OnFold
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """The best settings of a fold's search, and what the result says of them.
+
+    Once a training with them has begun, no further trial is made: another best would be another run.
+    """
+    if any(nested.place(fold).glob("chosen/seed=*/config.json")):
+        file = nested.place(fold) / SEARCH / BEST
+        best = read_json(file)
+        row = {"chosen": best["chosen"], "inner_accuracy": best["accuracy"]}
+        return settings_file.read(file).config, row
+    search = nested.inside(fold)
+    with on_fold(fold, search) as told:
+        trials = search_lib.run(search, nested.trials, nested.minutes, should_stop, told)
+    if should_stop():
+        raise Stopped
+    write_trials(search, trials)
+    found = search_lib.best(trials)
+    row = {"chosen": found.values, "inner_accuracy": found.value}
+    return best_settings(search, trials), row
 
 
 def _begin(nested: Nested) -> None:

@@ -46,7 +46,8 @@ def pair_sets(
 def training(config: TrainConfig, sets: PairSets, out: Path) -> FinalTraining:
     """One training on every pair of the training people; nobody of them is held out."""
     everyone = Fold("none", (), np.arange(len(sets.train)), np.empty(0, np.int64))
-    arguments = {"pairs": sets.train.name, "people": len(set(sets.train.subjects))}
+    people = {"people": len(set(sets.train.subjects)), "test_people": len(set(sets.test.subjects))}
+    arguments = {"pairs": sets.train.name} | people
     return FinalTraining(config, sets.train, everyone, out, arguments=arguments)
 
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from stfer.data.folds import ascending
+from stfer.inference.evaluation import training_record
 from stfer.runs.inner_folds import STEPS_A_FOLD, Search
 from stfer.runs.plan import canonical
 from stfer.runs.search import Trial, best, open_study
@@ -53,7 +53,7 @@ def best_settings(search: Search, trials: Sequence[Trial]) -> TrainConfig:
 def _write_best(search: Search, trials: Sequence[Trial]) -> Path:
     winner = best(trials)
     file = search.folder / BEST
-    people = ascending(search.shards.subjects)
+    people = training_record(search.shards, range(len(search.shards)))
     found = settings_file.Found(best_settings(search, trials), search.shards.name, people)
     settings_file.write(
         file,

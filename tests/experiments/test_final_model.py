@@ -49,6 +49,9 @@ def test_several_seeds_give_a_folder_each_and_go_on(trained):
     other = run(folder, "train", *flags, "--epochs=2", "--seeds=0,1")
     assert other.returncode == 2
     assert "exists already" in other.stderr
+    others = run(folder, "train", *flags, "--held_out=S002", "--seeds=0,1")
+    assert others.returncode == 2
+    assert "exists already" in others.stderr
     both = run(folder, "train", *flags, "--seed=1", "--seeds=0,1")
     assert both.returncode == 2
     assert "give one of them" in both.stderr

@@ -55,7 +55,7 @@ def test_a_search_and_then_loso_on_people_outside_it(folder, flags, whole):
     assert "S001, S004" in done.stdout
     assert (out / "figures" / "best_so_far.svg").is_file()
     best = json.loads((out / "best.json").read_text())
-    assert best["searched"]["subjects"] == ["S000", "S002", "S003", "S005"]
+    assert best["searched"]["people"] == {"tiny-set": ["S000", "S002", "S003", "S005"]}
     assert best["trials"] == 8
     done = run("loso", "--modules=tiny", "--data=set", f"--settings={out / 'best.json'}",
                "--seeds=0,1", "--workdir=runs", cwd=folder)  # fmt: skip

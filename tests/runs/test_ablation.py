@@ -49,6 +49,23 @@ def test_what_means_nothing_alone_changes_alone_where_its_leader_is_the_same():
         ablation.steps(base, base.replace(preset="other", seed=3))
 
 
+def test_a_distance_of_pairs_changes_with_the_clips_that_it_is_of():
+    base = TrainConfig("late_fusion")
+    target = base.replace(clips="random", pair_distance=3, apex_frames=4)
+    names = [step.name for step in ablation.steps(base, target)]
+    assert names == ["base", "clips random, pair distance 3, apex frames 4"]
+
+
+def test_statistics_that_patience_forbids_change_with_it():
+    early = {"validation": "0.2", "patience": 5, "recompute_statistics": False}
+    strong = preset("strong", "late_fusion")
+    (_, one) = ablation.steps(strong, strong.replace(**early))
+    assert one.name == "validation 0.2, patience 5, recompute statistics off"
+    later = strong.replace(validation="0.2")
+    (_, two) = ablation.steps(later, later.replace(**early))
+    assert two.name == "patience 5, recompute statistics off"
+
+
 @pytest.fixture
 def study(tmp_path):
     """Twelve people with six sequences each; the base errs on sadness and on fear, each step as its name says."""

@@ -100,6 +100,30 @@ def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
     assert leaves_equal(found.state.params, again.state.params)
 
 
+def test_a_model_of_other_data_people_or_code_is_not_the_one_that_is_wanted(tmp_path):
+    first, second = (load_shards(write_set(tmp_path / str(n), seed=n)) for n in (0, 1))
+    config = TrainConfig("tiny", epochs=1, batch_size=4)
+
+    def training(shards=first, held_out="S003", validation="", arguments="a", **changed):
+        fold = split(shards.subjects, held_out, validation, 0)
+        settings = config.replace(**changed)
+        more = {"arguments": {"data": arguments}}
+        return FinalTraining(settings, shards, fold, tmp_path / "model", **more)
+
+    assert not training().is_made()
+    made = training()
+    made.write(made.train(Launch()))
+    assert training().is_made()
+    assert not training(second).is_made()
+    assert not training(held_out="S002").is_made()
+    assert not training(validation="S002").is_made()
+    assert not training(arguments="b").is_made()
+    assert not training(epochs=2).is_made()
+    other = training()
+    other.plan.__dict__["digests"] = {"stfer.training": "other"}
+    assert not other.is_made()
+
+
 def test_one_subject_and_nobody_held_out_trains(tmp_path):
     shards = load_shards(write_set(tmp_path / "set", subjects=1))
     config = TrainConfig("tiny", epochs=1, batch_size=4)

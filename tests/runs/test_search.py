@@ -14,6 +14,7 @@ from stfer.data.shards.subset import subset
 from stfer.evaluation.run_folder import SettingsDifferError
 from stfer.reporting import search as report
 from stfer.runs import Launch, final, inner_folds, nested, search, search_results
+from stfer.runs.plan import same_run
 from stfer.runs.search_space import Dimension, chosen, parse_space, start
 from stfer.training import settings_file
 from stfer.training.config import TrainConfig
@@ -142,7 +143,10 @@ def test_a_search_writes_its_trials_its_best_settings_and_figures(whole):
     complete = [float(row["accuracy"]) for row in rows if row["accuracy"]]
     best = json.loads((one.folder / "best.json").read_text())
     assert best["accuracy"] == max(complete) > 1 / 6
-    assert best["searched"] == {"data": "five", "subjects": ["S000", "S001", "S002", "S004"]}
+    assert best["searched"] == {
+        "data": "five",
+        "people": {"five": ["S000", "S001", "S002", "S004"]},
+    }
     found = settings_file.read(one.folder / "best.json")
     assert found.config.learning_rate == best["chosen"]["learning_rate"]
     assert found.config.epochs == BASE.epochs
@@ -249,12 +253,15 @@ def test_a_nested_search_tests_people_who_chose_nothing(shards, tmp_path):
 def test_settings_of_a_file_take_further_changes(tmp_path):
     file = tmp_path / "best.json"
     config = TrainConfig("rnn", model={"units": 9}, learning_rate=3e-4)
-    settings_file.write(file, settings_file.Found(config, "set", ("S1",)), trial=3)
+    settings_file.write(file, settings_file.Found(config, "set", {"group": ["S1"]}), trial=3)
     found = settings_file.read(file)
-    assert (found.config, found.data, found.subjects) == (config, "set", ("S1",))
+    assert (found.config, found.data, found.people) == (config, "set", {"group": ["S1"]})
     changed = found.with_changes({"epochs": 7, "model": {"dropout": 0.1}, "seed": None})
     assert changed == config.replace(epochs=7, model={"units": 9, "dropout": 0.1})
-    file.write_text('{"format": 1, "settings": {"architecture": "rnn", "lr": 1}}')
+    file.write_text('{"format": 1, "settings": {"architecture": "rnn"}}')
+    with pytest.raises(ValueError, match="is of format 1, not 2: make it anew"):
+        settings_file.read(file)
+    file.write_text('{"format": 2, "settings": {"architecture": "rnn", "lr": 1}}')
     with pytest.raises(ValueError, match=r"best.json sets lr, which is no setting"):
         settings_file.read(file)
 
@@ -327,3 +334,25 @@ def test_values_that_every_process_dies_of_are_not_tried_for_ever(shards, tmp_pa
     (*_, last) = search.run(one, 1)
     assert last.state == "complete"
     assert last.values != states[0].values
+
+
+def test_an_outer_fold_whose_training_has_begun_is_searched_no_further(
+    shards, tmp_path, untrained, monkeypatch
+):
+    """With a limit of minutes the first sitting makes one trial, and another would make a second, better one."""
+    template = inner_folds.Search(BASE, SPACE, shards, tmp_path, 2, modules=["tiny"])
+    one = nested.Nested(template, "loso", 9)
+    begun, most, own = [], [1], search.run
+
+    def stopped_at_once(plan, names, launch, should_stop):
+        plan.folder.create(plan.record(), same_run)
+        begun.append(plan.config)
+        raise Stopped
+
+    monkeypatch.setattr(nested, "_trained", stopped_at_once)
+    monkeypatch.setattr(search, "run", lambda part, trials, *more: own(part, most[0], *more))
+    untrained(0.5, 0.9)
+    for most[0] in (1, 2):
+        with pytest.raises(Stopped):
+            nested.run(one, ["S000"])
+    assert begun[0] == begun[1]

@@ -26,6 +26,7 @@ from stfer.inference.output import Prediction
 from stfer.inference.pages.live import live_page
 from stfer.inference.sources import Frame, Source
 from stfer.inference.stream import FrameResult, predict_stream
+from stfer.models.registry import FRAMES
 
 HOST = "127.0.0.1"
 WIDEST = 960  # pixels of a frame that is shown
@@ -229,8 +230,8 @@ def serve_live(
 
 def warm_up(model: TrainedModel) -> None:
     """Compile what one face needs before the first frame comes."""
-    size = model.crop.size
-    (item,) = model.network.encode([np.zeros((size, size, 3), np.uint8)])
+    look = {name: np.zeros(entry.shape, entry.dtype) for name, entry in model.inputs.items()}
+    (item,) = model.network.encode([look[FRAMES] if model.sees_frames_alone else look])
     model.network.classify([[item] * model.rule.frames])
 
 

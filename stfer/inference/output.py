@@ -18,6 +18,7 @@ import tqdm
 
 from stfer.data.cropping import is_small_square, turn_that_helps
 from stfer.data.faces import FaceFollower
+from stfer.errors import UserError, is_for_user, sentence
 from stfer.inference import record
 from stfer.inference.drawing import annotated_video
 from stfer.inference.model import TrainedModel
@@ -129,7 +130,8 @@ def predict_into(
 
     Raises:
         FileExistsError: The folder is there already.
-        OSError: A file cannot be read or written.
+        ValueError: The source cannot be read.
+        OSError: A file cannot be written.
     """
     model, source = prediction.model, prediction.source
     chunk = prediction.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
@@ -219,10 +221,15 @@ def _hints(
 def _limited(
     source: Iterable[Frame], most: int | None, should_stop: Callable[[], bool]
 ) -> Iterator[Frame]:
-    for number, frame in enumerate(source):
-        if should_stop() or (most and number >= most):
-            return
-        yield frame
+    try:
+        for number, frame in enumerate(source):
+            if should_stop() or (most and number >= most):
+                return
+            yield frame
+    except OSError as error:  # Told apart from a folder that cannot be written.
+        if not is_for_user(error):
+            raise
+        raise UserError(sentence(error)) from error
 
 
 def _consume(

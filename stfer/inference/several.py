@@ -58,6 +58,7 @@ def predict_all(
 
     Raises:
         FileExistsError: The folder is there already.
+        OSError: A result cannot be written.
     """
     folder = Path(folder)
     check_new(folder)
@@ -66,21 +67,36 @@ def predict_all(
     for name, make in named.items():
         if should_stop():
             break
-        try:
-            prediction = make()
-            prediction.check()
-            settings = prediction.settings() | dict(about) | {"input": name}
-            outcome = predict_into(
-                prediction, folder / name, settings, should_stop, up=f"../{PAGE}"
-            )
-            done = Done(name, outcome)
-        except (ValueError, FileNotFoundError) as error:
-            if not is_for_user(error):
-                raise
-            done = Done(name, None, sentence(error))
-        dones.append(done)
+        dones.append(_predict_one(name, make, folder, about, should_stop))
         _write(folder, dones, len(named), classes)
     return dones
+
+
+def _predict_one(
+    name: str,
+    make: Callable[[], Prediction],
+    folder: Path,
+    about: Mapping[str, object],
+    should_stop: Callable[[], bool],
+) -> Done:
+    """Predict one input, or say why it cannot be read; a folder that cannot be written ends the whole."""
+    try:
+        prediction = make()
+        prediction.check()
+    except (ValueError, OSError) as error:
+        return _unread(name, error)
+    settings = prediction.settings() | dict(about) | {"input": name}
+    try:
+        outcome = predict_into(prediction, folder / name, settings, should_stop, up=f"../{PAGE}")
+    except ValueError as error:
+        return _unread(name, error)
+    return Done(name, outcome)
+
+
+def _unread(name: str, error: ValueError | OSError) -> Done:
+    if not is_for_user(error):
+        raise error
+    return Done(name, None, sentence(error))
 
 
 def _write(folder: Path, dones: Sequence[Done], count: int, classes: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Folders of videos, patterns and repeated inputs: what they stand for, and the page and tables of all."""
 
 import csv
+import errno
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import browser
 from drawn_faces import draw_face
-from stfer.inference import output, several
+from stfer.inference import output, several, sources
 from stfer.inference.inputs import common_name, find_inputs, names_of
 from stfer.inference.pages.overview import strip
 from stfer.inference.sources import open_source
@@ -114,6 +115,44 @@ def test_the_overview_in_a_browser(done):
         assert page.title() == "single_frame on two"
         page.click("text=All inputs")
         assert page.locator("tbody tr").count() == 4
+
+
+@pytest.fixture
+def pictures(tiny, tmp_path):
+    """What prepares a folder of three pictures, whose face is found."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), draw_face(120, 160))
+    model = tiny("single_frame")
+
+    def prepared(source=None):
+        source = source or open_source(str(folder))
+        return output.Prediction(model, source, window(model.rule), video=False)
+
+    return prepared
+
+
+def test_what_the_system_refuses_to_open_is_a_row(pictures, tmp_path):
+    camera = sources.Source("camera-0", "camera", 25.0, None, device=99)
+    named = {
+        "refused": lambda: pictures(open_source(str(tmp_path / ("long" * 100)))),
+        "camera": lambda: pictures(camera),
+        "video": lambda: pictures(open_source(str(tmp_path / "pictures" / "0.png"))),
+    }
+    refused, no_camera, read = several.predict_all(named, tmp_path / "out", {}, ("a", "b"))
+    assert refused.problem.endswith("long: File name too long")
+    assert no_camera.problem == "camera 99 cannot be opened: is it there, and free?"
+    assert read.outcome.frames == 1
+
+
+def test_a_folder_that_cannot_be_written_ends_it(pictures, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(output, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        several.predict_all({"a": pictures, "b": pictures}, tmp_path / "out", {}, ("a", "b"))
 
 
 def test_nothing_is_overwritten(done):

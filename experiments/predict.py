@@ -98,7 +98,8 @@ def predict_several(model, wheres: list[str], out: Path, about: dict[str, object
     with stop_requests() as should_stop:
         dones = several.predict_all(named, out, about, model.classes, should_stop)
     print(*dones, sep="\n")
-    command.print_paths(out / name for name in several.FILES)
+    if paths := several.written(out):
+        command.print_paths(paths)
     if should_stop():
         return should_stop.exit_code
     return command.FAILED if any(done.problem for done in dones) else 0

@@ -155,6 +155,36 @@ def test_a_folder_that_cannot_be_written_ends_it(pictures, tmp_path, monkeypatch
         several.predict_all({"a": pictures, "b": pictures}, tmp_path / "out", {}, ("a", "b"))
 
 
+def test_only_tables_that_are_there_are_named(pictures, tmp_path):
+    out = tmp_path / "out"
+    several.predict_all({"a": lambda: pictures(open_source("none.mp4"))}, out, {}, ("a", "b"))
+    assert several.written(out) == [out / "index.html", out / "overview.csv"]
+    assert "frames.csv" not in (out / "index.html").read_text()
+    several.predict_all({"a": pictures}, tmp_path / "read", {}, ("a", "b"))
+    assert tmp_path / "read" / "frames.csv" in several.written(tmp_path / "read")
+    assert 'href="frames.csv"' in (tmp_path / "read" / "index.html").read_text()
+    several.predict_all({"a": pictures}, tmp_path / "stopped", {}, ("a", "b"), lambda: True)
+    assert several.written(tmp_path / "stopped") == []
+
+
+def test_an_input_that_was_cut_short_says_so(pictures, tmp_path):
+    asked = []
+
+    def should_stop():  # Once before the input, then before each of its frames.
+        asked.append(None)
+        return len(asked) > 3
+
+    named = {"cut": pictures, "never": pictures}
+    (done,) = several.predict_all(named, tmp_path / "out", {}, ("a", "b"), should_stop)
+    assert done.outcome.interrupted
+    assert str(done).startswith("cut: Interrupted after 2 frames. Face 1, 2 clips: ")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Interrupted after 2 frames. Face 1" in page
+    assert "1 of 2 inputs." in page
+    (whole,) = several.predict_all({"whole": pictures}, tmp_path / "whole", {}, ("a", "b"))
+    assert str(whole).startswith("whole: Face 1, 3 clips: ")
+
+
 def test_nothing_is_overwritten(done):
     _, folder, classes = done
     with pytest.raises(FileExistsError, match="out exists already"):

@@ -128,7 +128,8 @@ def _row(done: Done) -> Row:
     curve = outcome.timeline.curves.get(longest["track"]) if longest else None
     page = f"{done.name}/{PAGE}"
     faces, end = len(outcome.tracks), outcome.timeline.end
-    return Row(done.name, page, _said(outcome), faces, outcome.frames, end, curve)
+    stride = outcome.timeline.stride
+    return Row(done.name, page, _said(outcome), faces, outcome.frames, end, curve, stride)
 
 
 def _said(outcome: Outcome) -> str:

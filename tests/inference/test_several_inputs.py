@@ -11,11 +11,13 @@ import browser
 from drawn_faces import draw_face
 from stfer.inference import output, several, sources
 from stfer.inference.inputs import common_name, find_inputs, names_of
-from stfer.inference.pages.overview import strip
+from stfer.inference.pages.overview import overview_page, strip
 from stfer.inference.sources import open_source
-from stfer.inference.timeline import Curve
+from stfer.inference.timeline import Curve, Timeline
 from stfer.inference.windows import window
 from videos import write_video
+
+VOTES = {name: {"label": "a", "shares": {"a": 0.5, "b": 0.5}} for name in ("summed", "maximum")}
 
 
 def touch(folder, *names):
@@ -62,6 +64,23 @@ def test_a_strip_shows_the_likeliest_class():
     assert runs[0][:2] == (0, 40)
     assert runs[1][0] == 40
     assert runs[2][0] == 80
+
+
+def test_a_stride_leaves_no_holes_in_a_strip():
+    curve = Curve(0, 2)
+    for frame in range(0, 60, 5):
+        curve.add(frame, frame / 25, np.array([frame < 30, frame >= 30], float))
+    end = 59 / 25
+    (first, second) = strip(curve, end, 5)
+    # The sixth clip's cells go on to the seventh's, and what follows the last clip is empty.
+    assert first == (0, int(30 / 59 * 100), 0)
+    assert second == (50, int(55 / 59 * 100) - 50 + 1, 1)
+    timeline = Timeline(("a", "b"), stride=5)
+    timeline.curves[1], timeline.end = curve, end
+    outcome = output.Outcome([], [{"track": 1, "clips": 12, "votes": VOTES}], 60, 0, 1.0, (), timeline)  # fmt: skip
+    row = several._row(several.Done("a", outcome))
+    page = overview_page("title", "text", ("a", "b"), [row], [])
+    assert page.count("<rect ") == 2
 
 
 @pytest.fixture(scope="module")

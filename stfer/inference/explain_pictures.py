@@ -205,7 +205,12 @@ def _in_turn(labelled: Sequence[tuple[str, int]], most: int) -> list[int]:
 
 def _of_sequence(model: TrainedModel, shards: Shards, row: int) -> Example:
     frames = shards.frames(row)
-    clip = np.ascontiguousarray(frames[clips_lib.evaluation_clips(model.rule, len(frames))[-1]])
+    if model.reference == "auto" and len(frames) > model.rule.frames:
+        # What it was judged by, see `evaluation.predict_shards`.
+        places = model.predict(frames, find_faces=False).clip_frames[-1]
+    else:
+        places = clips_lib.evaluation_clips(model.rule, len(frames))[-1]
+    clip = np.ascontiguousarray(frames[places])
     label = shards.classes[shards.labels[row]]
     return Example(f"{shards.ids[row]}\nlabelled: {label}", clip, explain(model, clip))
 

@@ -45,13 +45,12 @@ def main(argv: list[str]) -> None:
     model = load_model(where)
     model.check_frames_alone()
     shards = None if source else shared.data().load()
-    name = source.name if source else shards.name
-    model_name = Path(where).resolve().name
-    out = Path(FLAGS.out or Path("explanations") / f"{model_name}-on-{name}")
+    shown = source or shards
+    out = Path(FLAGS.out or explain_pictures.default_folder(where, shown))
     check_new(out)
     command.print_settings(
         "Explanation",
-        {"model": f"{where} ({model.architecture})", "input": name, "out": out},
+        {"model": f"{where} ({model.architecture})", "input": shown.name, "out": out},
     )
     if source:
         rate = model.frame_rate if source.is_timed else None

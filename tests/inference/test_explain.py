@@ -16,7 +16,7 @@ from stfer.data.shards import load_data, write_shards
 from stfer.inference import TrainedModel, describe, explain_pictures
 from stfer.inference.evaluation import predict_shards
 from stfer.inference.explain import explain, grad_cam, mass_inside, occlusion_over_time
-from stfer.inference.sources import open_source
+from stfer.inference.sources import Source, open_source
 from stfer.inference.windows import window
 from stfer.models import create_model
 from videos import write_video
@@ -189,6 +189,17 @@ def test_the_pair_that_was_judged_is_drawn(tiny, tmp_path, monkeypatch):
     said = list(prediction.probabilities["summed"])
     np.testing.assert_allclose(judged, said, atol=1e-4)
     assert not np.array_equal(drawn, noise(20)[clips_lib.evaluation_clips(model.rule, 20)[-1]])
+
+
+def test_a_name_of_a_set_leads_nowhere_else(tmp_path):
+    rows = [("s", "S1", "anger", noise(3, 8))]
+    shards = load_data(
+        str(write_shards(tmp_path / "set", rows, name="a/../../b", classes=("anger",)))
+    )
+    found = explain_pictures.default_folder(tmp_path / "model", shards)
+    assert found.parts == ("explanations", "model-on-a%2F..%2F..%2Fb")
+    source = Source("clip (1)", "video", 25.0, None)
+    assert explain_pictures.default_folder("model", source).name == "model-on-clip (1)"
 
 
 def test_an_overlay_is_red_where_the_map_is_strongest():

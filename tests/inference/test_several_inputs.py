@@ -45,6 +45,15 @@ def test_what_inputs_stand_for(tmp_path):
         find_inputs([f"{videos}/*.avi"])
 
 
+def test_a_list_of_names_with_brackets_is_no_pattern(tmp_path):
+    touch(tmp_path, "a [1].png", "b [1].png")
+    touch(tmp_path / "a,b", "one.mp4")
+    listed = f"{tmp_path}/a [1].png,{tmp_path}/b [1].png"
+    assert find_inputs([listed]) == [listed]
+    assert open_source(listed).length == 2
+    assert find_inputs([f"{tmp_path}/a,b/*.mp4"]) == [f"{tmp_path}/a,b/one.mp4"]
+
+
 def test_names_are_there_once(tmp_path):
     folder = touch(tmp_path / "a.b")
     named = names_of(["x/clip.mp4", "y/clip.mp4", "clip-2.mov", "camera:0", str(folder)])

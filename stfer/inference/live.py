@@ -195,8 +195,7 @@ def _message(
             if face.probabilities is None
             else [when, *(round(float(value), 3) for value in face.probabilities)],
         }
-        for face in result.faces
-        if face.face is not None
+        for face in result.faces  # One that is not seen now has no point, which ends the stretch of its curve.
     ]
     picture = ""
     if result.frame.pixels is not None:

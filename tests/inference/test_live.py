@@ -8,17 +8,20 @@ import urllib.error
 import urllib.request
 
 import cv2
+import numpy as np
 import pytest
 
 import browser
 from drawn_faces import draw_face
+from stfer.data.faces import Face
 from stfer.errors import is_for_user
-from stfer.inference.live import NewestFrames, serve_live
+from stfer.inference.live import NewestFrames, _message, serve_live
 from stfer.inference.live_server import Messages, check_address, is_own_name, make_server
 from stfer.inference.output import Prediction
 from stfer.inference.pages.live import live_page
-from stfer.inference.sources import open_source
-from stfer.inference.windows import window
+from stfer.inference.sources import Frame, open_source
+from stfer.inference.stream import NO_FACE, FaceResult, FrameResult
+from stfer.inference.windows import CLASSIFIED, window
 from videos import flat, levels, write_video
 
 
@@ -88,6 +91,18 @@ def test_messages_come_and_it_ends_with_the_video(tiny, clip):
     assert live.session.frames >= len(messages) - 1
     assert "frames a second" not in str(live.session)
     assert str(live.session).startswith(f"{live.session.frames} frames, ")
+
+
+def test_a_lost_face_ends_the_stretch_of_its_curve():
+    frame = Frame(3, 0.12, np.zeros((40, 40, 3), np.uint8))
+    said = np.array([0.25, 0.75], np.float32)
+    seen = FaceResult(1, Face(5, 5, 20, 20), CLASSIFIED, (3,), said)
+    lost = FaceResult(2, None, NO_FACE)
+    message = _message(FrameResult(frame, (seen, lost), CLASSIFIED), ("a", "b"), 25.0, 10.0)
+    assert message["faces"] == [
+        {"track": 1, "point": [0.12, 0.25, 0.75]},
+        {"track": 2, "point": None},
+    ]
 
 
 def test_other_names_and_paths_are_refused(tiny, clip):

@@ -19,7 +19,11 @@ def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
     flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
-    flags.DEFINE_string("input", None, "What experiments.predict takes, instead of a set.")
+    flags.DEFINE_string(
+        "input",
+        None,
+        "Instead of a set: a video, an image, a folder or list of images, camera:0, or rtsp://...",
+    )
     flags.DEFINE_integer("clips", 3, "Clips of an input.", lower_bound=1)
     flags.DEFINE_integer("each", 6, "Right and wrong sequences of a set, of each.", lower_bound=1)
     flags.DEFINE_integer("max_frames", 1000, "Frames of an input, at most.", lower_bound=1)

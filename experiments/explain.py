@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
     where = FLAGS.model or shipped_model()
     model = load_model(where)
     model.check_frames_alone()
-    shards = None if source else shared.data().load()
+    shards = None if source else shared.data().cut_for(model.crop).load()
     shown = source or shards
     out = Path(FLAGS.out or explain_pictures.default_folder(where, shown))
     check_new(out)

@@ -98,8 +98,7 @@ def predict_several(model, wheres: list[str], out: Path, about: dict[str, object
     with stop_requests() as should_stop:
         dones = several.predict_all(named, out, about, model.classes, should_stop)
     print(*dones, sep="\n")
-    if paths := several.written(out):
-        command.print_paths(paths)
+    command.print_paths(several.written(out))
     if should_stop():
         return should_stop.exit_code
     return command.FAILED if any(done.problem for done in dones) else 0

@@ -104,8 +104,7 @@ def print_settings(title: str, settings: Mapping[str, object]) -> None:
 
 
 def print_paths(paths: Iterable[str | Path]) -> None:
-    """Print the paths that a command wrote, as its last lines."""
-    print("Wrote")
-    for path in paths:
-        print(f"  {path}")
+    """Print the paths that a command wrote, as its last lines; nothing where there is none."""
+    for number, path in enumerate(paths):
+        print(f"  {path}" if number else f"Wrote\n  {path}")
     sys.stdout.flush()

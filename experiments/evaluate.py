@@ -3,7 +3,8 @@
     python -m experiments.evaluate --model=models/late_fusion --data=shards/oulu_strong
 
 Class sets are matched by name and a mismatch is explained. Sequences of people whom the model was trained
-on are left out where there are others (--people=all keeps them, with a warning).
+on are left out where there are others (--people=all keeps them, with a warning). The faces of the synthetic set are cut
+as the model's were.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     environment.set_up_jax(shared.data().cache)
     where = FLAGS.model or shipped_model()
     model = load_model(where)
-    shards = shared.data().with_streams(model.inputs).load()
+    shards = shared.data().with_streams(model.inputs).cut_for(model.crop).load()
     selection = evaluation.select(model, shards, FLAGS.people, FLAGS.classes)
     out = Path(FLAGS.out or evaluation.default_folder(model, where, shards, selection))
     check_new(out)

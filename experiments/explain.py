@@ -19,7 +19,11 @@ def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
     flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
-    flags.DEFINE_string("input", None, "What experiments.predict takes, instead of a set.")
+    flags.DEFINE_string(
+        "input",
+        None,
+        "Instead of a set: a video, an image, a folder or list of images, camera:0, or rtsp://...",
+    )
     flags.DEFINE_integer("clips", 3, "Clips of an input.", lower_bound=1)
     flags.DEFINE_integer("each", 6, "Right and wrong sequences of a set, of each.", lower_bound=1)
     flags.DEFINE_integer("max_frames", 1000, "Frames of an input, at most.", lower_bound=1)
@@ -44,14 +48,13 @@ def main(argv: list[str]) -> None:
     where = FLAGS.model or shipped_model()
     model = load_model(where)
     model.check_frames_alone()
-    shards = None if source else shared.data().load()
-    name = source.name if source else shards.name
-    model_name = Path(where).resolve().name
-    out = Path(FLAGS.out or Path("explanations") / f"{model_name}-on-{name}")
+    shards = None if source else shared.data().cut_for(model.crop).load()
+    shown = source or shards
+    out = Path(FLAGS.out or explain_pictures.default_folder(where, shown))
     check_new(out)
     command.print_settings(
         "Explanation",
-        {"model": f"{where} ({model.architecture})", "input": name, "out": out},
+        {"model": f"{where} ({model.architecture})", "input": shown.name, "out": out},
     )
     if source:
         rate = model.frame_rate if source.is_timed else None

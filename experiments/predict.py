@@ -44,6 +44,7 @@ def main(argv: list[str]) -> int:
     from stfer.data.sources import default_cache_dir
     from stfer.inference import load_model
     from stfer.inference.inputs import common_name, find_inputs
+    from stfer.inference.live_server import check_address
     from stfer.runs import environment, modules
     from stfer.storage.files import check_new
 
@@ -56,6 +57,8 @@ def main(argv: list[str]) -> int:
         check_new(out)
     elif source is None:
         raise command.UserError(f"--live shows one input, and these are {len(wheres)}")
+    else:
+        check_address(FLAGS.host, FLAGS.port)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
@@ -95,7 +98,7 @@ def predict_several(model, wheres: list[str], out: Path, about: dict[str, object
     with stop_requests() as should_stop:
         dones = several.predict_all(named, out, about, model.classes, should_stop)
     print(*dones, sep="\n")
-    command.print_paths(out / name for name in several.FILES)
+    command.print_paths(several.written(out))
     if should_stop():
         return should_stop.exit_code
     return command.FAILED if any(done.problem for done in dones) else 0

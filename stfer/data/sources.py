@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stfer.data.faces import CropSettings
     from stfer.data.shards import Shards
 
 SYNTHETIC = "synthetic"
@@ -63,6 +64,7 @@ class Source:
         cache_dir: Where it is kept; None for the user's cache folder.
         neutral: Add the class `neutral`, see `stfer.data.neutral`.
         landmarks: Whether the synthetic set is made with landmarks, which some models ask for.
+        crop: How the synthetic set's faces are found and cut; None for the preprocessing default.
     """
 
     data: str = SYNTHETIC
@@ -72,6 +74,7 @@ class Source:
     cache_dir: str | None = None
     neutral: bool = False
     landmarks: bool = False
+    crop: CropSettings | None = None
 
     @property
     def is_synthetic(self) -> bool:
@@ -111,6 +114,7 @@ class Source:
                 self.synthetic_subjects,
                 self.synthetic_seed,
                 self.workers,
+                crop=self.crop,
                 landmarks=self.landmarks,
             )
         )
@@ -118,6 +122,10 @@ class Source:
     def with_streams(self, names: Iterable[str]) -> Source:
         """This source, the synthetic set with the named streams of those that it can be made with."""
         return replace(self, landmarks=self.landmarks or "landmarks" in set(names))
+
+    def cut_for(self, crop: CropSettings) -> Source:
+        """This source, the synthetic set with its faces cut as a model's were; shard folders stay as they are."""
+        return replace(self, crop=crop)
 
     def load(self) -> Shards:
         """Open the set.

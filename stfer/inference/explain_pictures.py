@@ -1,6 +1,7 @@
 """Explanations as pictures: a sheet a clip, and sheets of right and wrong sequences of people new to a model."""
 
 import itertools
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from stfer.data.shards import Shards
 from stfer.inference.evaluation import predict_shards, select
 from stfer.inference.explain import Explanation, explain
 from stfer.inference.model import TrainedModel
-from stfer.inference.sources import Frame
+from stfer.inference.sources import Frame, Source
 from stfer.inference.stream import predict_stream
 from stfer.inference.windows import Window
 from stfer.storage.files import staged_folder
@@ -205,9 +206,25 @@ def _in_turn(labelled: Sequence[tuple[str, int]], most: int) -> list[int]:
 
 def _of_sequence(model: TrainedModel, shards: Shards, row: int) -> Example:
     frames = shards.frames(row)
-    clip = np.ascontiguousarray(frames[clips_lib.evaluation_clips(model.rule, len(frames))[-1]])
+    if model.reference == "auto" and len(frames) > model.rule.frames:
+        # What it was judged by, see `evaluation.predict_shards`.
+        places = model.predict(frames, find_faces=False).clip_frames[-1]
+    else:
+        places = clips_lib.evaluation_clips(model.rule, len(frames))[-1]
+    clip = np.ascontiguousarray(frames[places])
     label = shards.classes[shards.labels[row]]
     return Example(f"{shards.ids[row]}\nlabelled: {label}", clip, explain(model, clip))
+
+
+def default_folder(where: str | Path, shown: Source | Shards) -> Path:
+    """`explanations/MODEL-on-INPUT`.
+
+    Args:
+        where: The model's folder.
+        shown: The input, which is named by its file; or a set, whose name is data and is quoted.
+    """
+    name = urllib.parse.quote(shown.name, safe="+ ") if isinstance(shown, Shards) else shown.name
+    return Path("explanations") / f"{Path(where).resolve().name}-on-{name}"
 
 
 def write_sheets(folder: str | Path, figures: Sequence[tuple[str, "Figure"]]) -> list[Path]:

@@ -20,7 +20,8 @@ def find_inputs(given: Sequence[str]) -> list[str]:
     """What each stands for, as `stfer.inference.sources.open_source` takes it, in order and once each.
 
     A folder with videos and no picture is its videos; with pictures it stays one input. A pattern such as `clips/*.mp4`
-    is what it matches, or one list where all matches are pictures. Everything else stays as it is.
+    is what it matches, or one list where all matches are pictures. Everything else stays as it is, a list of files with
+    commas too, whose names may hold a `[`.
 
     Raises:
         FileNotFoundError: A pattern matches nothing.
@@ -61,6 +62,8 @@ def _expanded(where: str) -> list[str]:
     if not glob.has_magic(path) or os.path.lexists(path) or "://" in path:
         return [where]
     matches = sorted(glob.glob(path, recursive=True), key=tree.natural)
+    if not matches and "," in path:
+        return [where]
     if not matches:
         raise FileNotFoundError(f"no file matches {where}")
     if all(is_picture(match) for match in matches) and len(matches) > 1:

@@ -1,15 +1,12 @@
 """A live window: a camera's newest frame with what the model says, on a page at this machine's own address.
 
 A thread reads the camera and keeps the newest frame alone, so that an answer is about now and not about a queue. A
-stored video can stand in for the camera; it then runs at its own speed. The page gets a message a frame as a
-server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+stored video can stand in for the camera; it then runs at its own speed. The page gets a message a frame, see
+`stfer.inference.live_server`.
 """
 
 import base64
 import collections
-import contextlib
-import http.server
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,16 +18,16 @@ import numpy as np
 
 from stfer.data.faces import FaceFollower
 from stfer.inference.drawing import annotate, scale_for
+from stfer.inference.live_server import ALL, ENDED, HOST, Messages, is_loopback, make_server
 from stfer.inference.model import TrainedModel
 from stfer.inference.output import Prediction
 from stfer.inference.pages.live import live_page
 from stfer.inference.sources import Frame, Source
 from stfer.inference.stream import FrameResult, predict_stream
+from stfer.models.registry import FRAMES
 
-HOST = "127.0.0.1"
 WIDEST = 960  # pixels of a frame that is shown
 _QUALITY = 80  # of its JPEG
-_ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -119,81 +116,6 @@ class NewestFrames:
                 self._changed.notify_all()
 
 
-class Messages:
-    """The newest message to the pages; each page waits for the next one."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._number, self._text = 0, ""
-
-    def put(self, message: dict[str, Any]) -> None:
-        """Replace the message."""
-        with self._changed:
-            self._number += 1
-            self._text = json.dumps(message, separators=(",", ":"))
-            self._changed.notify_all()
-
-    def after(self, number: int, timeout: float) -> tuple[int, str]:
-        """The newest message and its number, when there is one after `number`; `number` and "" when none came."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._number > number, timeout)
-            return (self._number, self._text) if self._number > number else (number, "")
-
-
-def make_server(
-    host: str, port: int, page: str, messages: Messages
-) -> http.server.ThreadingHTTPServer:
-    """A server of the page at `/` and its messages at `/events`.
-
-    It answers requests for its own address only, so that no other site's page can read the frames through a name that
-    leads here.
-
-    Raises:
-        OSError: The port is taken.
-    """
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        timeout = 5  # seconds that a page may take to read a message
-
-        def do_GET(self) -> None:
-            name = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
-            if host == HOST and name not in (HOST, "localhost"):
-                self.send_error(403)
-            elif self.path.partition("?")[0] == "/":
-                self._answer("text/html; charset=utf-8", page.encode())
-            elif self.path == "/events":
-                with contextlib.suppress(OSError):  # The page has gone.
-                    self._events()
-            else:
-                self.send_error(404)
-
-        def _answer(self, kind: str, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def _events(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            number, text = 0, ""
-            while f'"{_ENDED}"' not in text[:20]:
-                number, text = messages.after(number, 5.0)
-                # A comment now and then tells whether the page is still there.
-                self.wfile.write(f"data: {text}\n\n".encode() if text else b": waiting\n\n")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((host, port), Handler)
-    server.daemon_threads = False  # Closing waits until every page has heard of the end.
-    return server
-
-
 def serve_live(
     prediction: Prediction,
     host: str = HOST,
@@ -215,7 +137,8 @@ def serve_live(
     """
     model = prediction.model
     messages = Messages()
-    page = live_page(f"{model.architecture} on {prediction.source.name}", model.classes)
+    title = f"{model.architecture} on {prediction.source.name}"
+    page = live_page(title, model.classes, "" if is_loopback(host) else host or ALL[1])
     warm_up(model)
     with make_server(host, port, page, messages) as server:
         threading.Thread(target=server.serve_forever, name="live page", daemon=True).start()
@@ -223,14 +146,14 @@ def serve_live(
             ready(f"http://{host}:{server.server_port}/")
             return _answer_all(prediction, messages, should_stop)
         finally:
-            messages.put({_ENDED: True})
+            messages.put({ENDED: True})
             server.shutdown()
 
 
 def warm_up(model: TrainedModel) -> None:
     """Compile what one face needs before the first frame comes."""
-    size = model.crop.size
-    (item,) = model.network.encode([np.zeros((size, size, 3), np.uint8)])
+    look = {name: np.zeros(entry.shape, entry.dtype) for name, entry in model.inputs.items()}
+    (item,) = model.network.encode([look[FRAMES] if model.sees_frames_alone else look])
     model.network.classify([[item] * model.rule.frames])
 
 
@@ -272,8 +195,7 @@ def _message(
             if face.probabilities is None
             else [when, *(round(float(value), 3) for value in face.probabilities)],
         }
-        for face in result.faces
-        if face.face is not None
+        for face in result.faces  # One that is not seen now has no point, which ends the stretch of its curve.
     ]
     picture = ""
     if result.frame.pixels is not None:

@@ -18,6 +18,7 @@ import tqdm
 
 from stfer.data.cropping import is_small_square, turn_that_helps
 from stfer.data.faces import FaceFollower
+from stfer.errors import UserError, is_for_user, sentence
 from stfer.inference import record
 from stfer.inference.drawing import annotated_video
 from stfer.inference.model import TrainedModel
@@ -98,6 +99,7 @@ class Outcome:
         seconds: Time that it took.
         notes: What is peculiar about the source, and what may help.
         timeline: The probabilities over time.
+        interrupted: Whether it was stopped before the source's end.
     """
 
     paths: list[Path]
@@ -107,6 +109,7 @@ class Outcome:
     seconds: float
     notes: tuple[str, ...] = ()
     timeline: Timeline = field(default_factory=lambda: Timeline(()))
+    interrupted: bool = False
 
 
 def predict_into(
@@ -129,12 +132,13 @@ def predict_into(
 
     Raises:
         FileExistsError: The folder is there already.
-        OSError: A file cannot be read or written.
+        ValueError: The source cannot be read.
+        OSError: A file cannot be written.
     """
     model, source = prediction.model, prediction.source
     chunk = prediction.chunk or (LIVE_CHUNK if source.kind == "camera" else CHUNK)
     follower = FaceFollower(model.crop, largest=prediction.faces)
-    frames = _limited(source, prediction.max_frames, should_stop)
+    frames = _Limited(source, prediction.max_frames, should_stop)
     summaries = Summaries(len(model.classes))
     timeline = Timeline(model.classes, prediction.window.stride)
     samples = Samples()
@@ -177,7 +181,7 @@ def predict_into(
         write_atomically(part / PAGE, page)
         names = (PAGE, *files, *([VIDEO] if shown else []))
     paths = [Path(folder) / name for name in names]
-    return Outcome(paths, tracks, count, unreadable, seconds, notes, timeline)
+    return Outcome(paths, tracks, count, unreadable, seconds, notes, timeline, frames.interrupted)
 
 
 class Samples:
@@ -216,13 +220,26 @@ def _hints(
         )
 
 
-def _limited(
-    source: Iterable[Frame], most: int | None, should_stop: Callable[[], bool]
-) -> Iterator[Frame]:
-    for number, frame in enumerate(source):
-        if should_stop() or (most and number >= most):
-            return
-        yield frame
+class _Limited:
+    """The frames of a source, so many at most, until a stop is asked for; `interrupted` says that one was."""
+
+    def __init__(self, source: Iterable[Frame], most: int | None, should_stop: Callable[[], bool]):
+        self._source, self._most, self._should_stop = source, most, should_stop
+        self.interrupted = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            for number, frame in enumerate(self._source):
+                if self._most and number >= self._most:
+                    return
+                if self._should_stop():
+                    self.interrupted = True
+                    return
+                yield frame
+        except OSError as error:  # Told apart from a folder that cannot be written.
+            if not is_for_user(error):
+                raise
+            raise UserError(sentence(error)) from error
 
 
 def _consume(

@@ -2,11 +2,12 @@
 
     index.html      a row an input
     overview.csv    a row an input and face: both votes and the mean probability of each class
-    frames.csv      the frames of all inputs, as in each sub-folder's, with the input's name first
+    frames.csv      the frames of all inputs, as in each sub-folder's, with the input's name first; there once an input
+                    could be predicted
     NAME/           as `stfer.inference.output` writes it
 
 An input that cannot be read is a row that says so. The page and tables are written anew after each input, so an
-interrupted run keeps what it has done.
+interrupted run keeps what it has done; the input that was cut short says so in its row.
 """
 
 import csv
@@ -36,8 +37,13 @@ class Done:
     problem: str = ""
 
     def __str__(self) -> str:
-        said = headline(self.outcome.tracks) if self.outcome else f"not predicted: {self.problem}"
+        said = _said(self.outcome) if self.outcome else f"not predicted: {self.problem}"
         return f"{self.name}: {said}"
+
+
+def written(folder: str | Path) -> list[Path]:
+    """The page and the tables of all that are there."""
+    return [path for name in FILES if (path := Path(folder) / name).exists()]
 
 
 def predict_all(
@@ -58,6 +64,7 @@ def predict_all(
 
     Raises:
         FileExistsError: The folder is there already.
+        OSError: A result cannot be written.
     """
     folder = Path(folder)
     check_new(folder)
@@ -66,21 +73,36 @@ def predict_all(
     for name, make in named.items():
         if should_stop():
             break
-        try:
-            prediction = make()
-            prediction.check()
-            settings = prediction.settings() | dict(about) | {"input": name}
-            outcome = predict_into(
-                prediction, folder / name, settings, should_stop, up=f"../{PAGE}"
-            )
-            done = Done(name, outcome)
-        except (ValueError, FileNotFoundError) as error:
-            if not is_for_user(error):
-                raise
-            done = Done(name, None, sentence(error))
-        dones.append(done)
+        dones.append(_predict_one(name, make, folder, about, should_stop))
         _write(folder, dones, len(named), classes)
     return dones
+
+
+def _predict_one(
+    name: str,
+    make: Callable[[], Prediction],
+    folder: Path,
+    about: Mapping[str, object],
+    should_stop: Callable[[], bool],
+) -> Done:
+    """Predict one input, or say why it cannot be read; a folder that cannot be written ends the whole."""
+    try:
+        prediction = make()
+        prediction.check()
+    except (ValueError, OSError) as error:
+        return _unread(name, error)
+    settings = prediction.settings() | dict(about) | {"input": name}
+    try:
+        outcome = predict_into(prediction, folder / name, settings, should_stop, up=f"../{PAGE}")
+    except ValueError as error:
+        return _unread(name, error)
+    return Done(name, outcome)
+
+
+def _unread(name: str, error: ValueError | OSError) -> Done:
+    if not is_for_user(error):
+        raise error
+    return Done(name, None, sentence(error))
 
 
 def _write(folder: Path, dones: Sequence[Done], count: int, classes: Sequence[str]) -> None:
@@ -88,13 +110,13 @@ def _write(folder: Path, dones: Sequence[Done], count: int, classes: Sequence[st
     left = count - len(dones)
     text = f"{len(dones)} inputs." if not left else f"{len(dones)} of {count} inputs."
     rows = [_row(done) for done in dones]
-    files = (OVERVIEW, record.FRAMES)
+    _append_frames(folder, dones[-1])
+    files = (OVERVIEW, *([record.FRAMES] if (folder / record.FRAMES).exists() else []))
     page = overview_page(f"Expressions in {folder.name}", text, classes, rows, files)
     columns = (*_COLUMNS, *classes)
     faces = [row for done in dones for row in _faces(done)]
     table = csv_bytes(columns, ([*row, *[""] * (len(columns) - len(row))] for row in faces))
     write_bytes_atomically(folder / OVERVIEW, table)
-    _append_frames(folder, dones[-1])
     write_atomically(folder / PAGE, page)
 
 
@@ -106,7 +128,13 @@ def _row(done: Done) -> Row:
     curve = outcome.timeline.curves.get(longest["track"]) if longest else None
     page = f"{done.name}/{PAGE}"
     faces, end = len(outcome.tracks), outcome.timeline.end
-    return Row(done.name, page, headline(outcome.tracks), faces, outcome.frames, end, curve)
+    stride = outcome.timeline.stride
+    return Row(done.name, page, _said(outcome), faces, outcome.frames, end, curve, stride)
+
+
+def _said(outcome: Outcome) -> str:
+    cut = f"Interrupted after {outcome.frames} frames. " if outcome.interrupted else ""
+    return cut + headline(outcome.tracks)
 
 
 def _faces(done: Done) -> Iterator[list[object]]:

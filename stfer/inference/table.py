@@ -31,8 +31,9 @@ def predict(
     """Find, follow and classify the faces of a video.
 
     Args:
-        frames_or_path: What `experiments.predict --input` takes, or uint8 frames [frames, height, width, 3] RGB, or
-            [frames, height, width] grey.
+        frames_or_path: One input as `stfer.inference.sources.open_source` takes it (a video, an image, a folder or list
+            of images, a camera or stream; no pattern and no folder of videos), or uint8 frames
+            [frames, height, width, 3] RGB, or [frames, height, width] grey.
         model: A trained model or its folder; None for the one that ships.
         seconds: When each frame of an array was, ascending; None counts 25 frames a second.
         faces: Faces followed at once, the largest.

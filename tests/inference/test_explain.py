@@ -10,11 +10,13 @@ import pytest
 from trained_models import SIZE, noise
 
 from drawn_faces import draw_face
+from stfer.data import clips as clips_lib
 from stfer.data.clips import last_frames
 from stfer.data.shards import load_data, write_shards
 from stfer.inference import TrainedModel, describe, explain_pictures
+from stfer.inference.evaluation import predict_shards
 from stfer.inference.explain import explain, grad_cam, mass_inside, occlusion_over_time
-from stfer.inference.sources import open_source
+from stfer.inference.sources import Source, open_source
 from stfer.inference.windows import window
 from stfer.models import create_model
 from videos import write_video
@@ -170,6 +172,34 @@ def test_sheets_of_a_video_and_of_a_set(tiny, tmp_path):
     ]
     for file in explain_pictures.write_sheets(tmp_path / "sheets", figures):
         assert cv2.imread(str(file)).std() > 10
+
+
+def test_the_pair_that_was_judged_is_drawn(tiny, tmp_path, monkeypatch):
+    paired = tiny("late_fusion")
+    card = {**paired.card, "reference": "auto", "classes": [*paired.classes[:-1], "neutral"]}
+    model = TrainedModel(card, paired.module, paired.variables)
+    rows = [("S1/long", "S1", "anger", noise(20))]
+    shards = load_data(
+        str(write_shards(tmp_path / "set", rows, name="made", classes=model.classes))
+    )
+    monkeypatch.setattr(explain_pictures, "explain", lambda model, clip: None)
+    drawn = explain_pictures._of_sequence(model, shards, 0).clip
+    judged = model.predict_clips(drawn[None])[0, : len(model.classes)]
+    (prediction,) = predict_shards(model, shards, [0])
+    said = list(prediction.probabilities["summed"])
+    np.testing.assert_allclose(judged, said, atol=1e-4)
+    assert not np.array_equal(drawn, noise(20)[clips_lib.evaluation_clips(model.rule, 20)[-1]])
+
+
+def test_a_name_of_a_set_leads_nowhere_else(tmp_path):
+    rows = [("s", "S1", "anger", noise(3, 8))]
+    shards = load_data(
+        str(write_shards(tmp_path / "set", rows, name="a/../../b", classes=("anger",)))
+    )
+    found = explain_pictures.default_folder(tmp_path / "model", shards)
+    assert found.parts == ("explanations", "model-on-a%2F..%2F..%2Fb")
+    source = Source("clip (1)", "video", 25.0, None)
+    assert explain_pictures.default_folder("model", source).name == "model-on-clip (1)"
 
 
 def test_an_overlay_is_red_where_the_map_is_strongest():

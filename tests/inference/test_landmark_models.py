@@ -12,6 +12,7 @@ from stfer.data.faces.points import to_crop
 from stfer.data.synthetic.takes import stage
 from stfer.inference import TrainedModel, describe
 from stfer.inference.folder import Input
+from stfer.inference.live import warm_up
 from stfer.inference.sources import Frame
 from stfer.inference.stream import predict_stream
 from stfer.inference.windows import CLASSIFIED, window
@@ -92,6 +93,11 @@ def test_crops_of_another_size_are_refused(model, frames):
     crops = np.stack([crop_face(f, face, large) for f, face in zip(frames, faces, strict=True)])
     with pytest.raises(ValueError, match="faces for points_and_picture are 32x32"):
         model.predict(crops, find_faces=False)
+
+
+def test_a_live_window_of_such_a_model_warms_up(model):
+    warm_up(model)
+    assert model.network._whole._cache_size() == 1, "the program of one clip is compiled"
 
 
 def test_clips_alone_are_not_enough(model):

@@ -1,20 +1,27 @@
 """The live window with a stored video in the camera's place: what it serves, to whom, and that it ends."""
 
 import json
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 
 import cv2
+import numpy as np
 import pytest
 
 import browser
 from drawn_faces import draw_face
-from stfer.inference.live import NewestFrames, serve_live
+from stfer.data.faces import Face
+from stfer.errors import is_for_user
+from stfer.inference.live import NewestFrames, _message, serve_live
+from stfer.inference.live_server import Messages, check_address, is_own_name, make_server
 from stfer.inference.output import Prediction
-from stfer.inference.sources import open_source
-from stfer.inference.windows import window
+from stfer.inference.pages.live import live_page
+from stfer.inference.sources import Frame, open_source
+from stfer.inference.stream import NO_FACE, FaceResult, FrameResult
+from stfer.inference.windows import CLASSIFIED, window
 from videos import flat, levels, write_video
 
 
@@ -86,6 +93,18 @@ def test_messages_come_and_it_ends_with_the_video(tiny, clip):
     assert str(live.session).startswith(f"{live.session.frames} frames, ")
 
 
+def test_a_lost_face_ends_the_stretch_of_its_curve():
+    frame = Frame(3, 0.12, np.zeros((40, 40, 3), np.uint8))
+    said = np.array([0.25, 0.75], np.float32)
+    seen = FaceResult(1, Face(5, 5, 20, 20), CLASSIFIED, (3,), said)
+    lost = FaceResult(2, None, NO_FACE)
+    message = _message(FrameResult(frame, (seen, lost), CLASSIFIED), ("a", "b"), 25.0, 10.0)
+    assert message["faces"] == [
+        {"track": 1, "point": [0.12, 0.25, 0.75]},
+        {"track": 2, "point": None},
+    ]
+
+
 def test_other_names_and_paths_are_refused(tiny, clip):
     with Served(tiny("single_frame"), clip) as live:
         assert live.address.startswith("http://127.0.0.1:")
@@ -94,6 +113,58 @@ def test_other_names_and_paths_are_refused(tiny, clip):
             urllib.request.urlopen(foreign, timeout=20)
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(live.address + "frames.csv", timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", "127.0.0.1:8765 localhost:8765 localhost LOCALHOST"),
+        ("127.0.0.2", "127.0.0.2 localhost:1"),
+        ("localhost", "127.0.0.1 localhost"),
+        ("192.0.2.7", "192.0.2.7:80"),
+        ("0.0.0.0", f"localhost 192.0.2.7:80 127.0.0.1 {socket.gethostname()}:8765"),
+        ("", "localhost 192.0.2.7:80"),
+    ],
+)
+def test_no_name_that_leads_here_is_answered(host, own):
+    assert all(is_own_name(name, host) for name in own.split())
+    for foreign in ("", "example.org", "example.org:8765", "localhost.example.org", "127.0.0.1.a"):
+        assert not is_own_name(foreign, host)
+    if host == "192.0.2.7":
+        assert not is_own_name("localhost", host)
+        assert not is_own_name("192.0.2.8", host)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "0.0.0.0"])
+def test_a_foreign_name_is_refused_whatever_is_bound(host):
+    with make_server(host, 0, "page", Messages()) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}/"
+        assert urllib.request.urlopen(at, timeout=20).read() == b"page"
+        foreign = urllib.request.Request(at, headers={"Host": f"example.org:{server.server_port}"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign, timeout=20)
+        server.shutdown()
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        sentence = f"^port {port} of 127.0.0.1 is taken: choose another, or 0 for any that is free$"
+        for serve in (check_address, lambda *address: make_server(*address, "", Messages())):
+            with pytest.raises(OSError, match=sentence) as caught:
+                serve("127.0.0.1", port)
+            assert is_for_user(caught.value)
+    check_address("127.0.0.1", port)
+    with pytest.raises(OSError, match=r"^port 1 of 192\.0\.2\.7 cannot be served: "):
+        check_address("192.0.2.7", 1)
+
+
+def test_the_page_says_who_sees_the_frames():
+    assert "Frames stay on this machine" in live_page("a", ["b"])
+    page = live_page("a", ["b"], "192.0.2.7")
+    assert "stay on this machine" not in page
+    assert "Whoever can reach the program at 192.0.2.7 sees the frames" in page
 
 
 def test_it_stops_when_asked_and_after_so_many_frames(tiny, clip):

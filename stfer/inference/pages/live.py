@@ -8,8 +8,14 @@ from stfer.inference.pages.templates import fill
 SPAN = 30  # seconds of the curves
 
 
-def live_page(title: str, classes: Sequence[str]) -> str:
-    """The page's HTML; it reads its frames from `events` beside it."""
+def live_page(title: str, classes: Sequence[str], host: str = "") -> str:
+    """The page's HTML; it reads its frames from `events` beside it.
+
+    Args:
+        title: Of the page.
+        classes: Class names.
+        host: The address at which other machines see it too; empty where none does.
+    """
     colours = [f"rgb({red}, {green}, {blue})" for red, green, blue in COLOURS]
     data = {"classes": list(classes), "span": SPAN, "colours": colours}
-    return fill("live.html", ("chart.js", "live.js"), data, title=title, span=SPAN)
+    return fill("live.html", ("chart.js", "live.js"), data, title=title, span=SPAN, host=host)

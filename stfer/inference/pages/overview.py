@@ -24,6 +24,7 @@ class Row:
         frames: How many were read.
         seconds: When its last frame ends.
         curve: Of the face with the most clips.
+        stride: Frames from one of its clips' end to the next.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Row:
     frames: int = 0
     seconds: float = 0.0
     curve: Curve | None = None
+    stride: int = 1
 
 
 def overview_page(
@@ -55,7 +57,7 @@ def overview_page(
             "faces": row.faces,
             "frames": row.frames,
             "seconds": f"{row.seconds:.1f}",
-            "strip": strip(row.curve, row.seconds) if row.curve else [],
+            "strip": strip(row.curve, row.seconds, row.stride) if row.curve else [],
             "width": _CELLS,
         }
         for row in rows
@@ -65,9 +67,18 @@ def overview_page(
     )
 
 
-def strip(curve: Curve, end: float) -> list[tuple[int, int, int]]:
-    """Runs of one likeliest class over `_CELLS` equal stretches of 0 to `end` seconds: (start, length, class)."""
-    seconds, means = curve.points()
+def strip(curve: Curve, end: float, stride: int = 1) -> list[tuple[int, int, int]]:
+    """Runs of one likeliest class over `_CELLS` equal stretches of time.
+
+    Args:
+        curve: The probabilities over time.
+        end: Seconds of the last frame; the stretches are those of 0 to `end`.
+        stride: Frames from one clip's end to the next: so many apart, clips leave no hole.
+
+    Returns:
+        (start, length, class) of each run.
+    """
+    seconds, means = curve.points(stride)
     cells: list[int | None] = [None] * _CELLS
     last = None
     for when, values in zip(seconds, means, strict=True):

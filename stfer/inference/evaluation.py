@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from stfer.data import clips as clips_lib
 from stfer.data.examples import evaluation_examples
 from stfer.data.faces import CropSettings
 from stfer.data.shards import Shards
@@ -254,8 +253,7 @@ def predict_shards(
 ) -> list[Prediction]:
     """Both votes over the evaluation clips of each sequence.
 
-    A model that finds its calm reference itself (`reference` is `auto`) has one clip a sequence, the last frame against
-    the calm one; sequences of two frames are such pairs already.
+    The clips are those of `TrainedModel.judge`.
 
     Args:
         model: A trained model.
@@ -288,14 +286,7 @@ def _of_clips(model: TrainedModel, shards: Shards, row: int) -> np.ndarray:
     if not model.sees_frames_alone:
         examples = evaluation_examples(shards, model.rules, row)
         return model.network.of_batch({name: examples[name] for name in model.inputs})
-    frames = shards.frames(row)
-    if model.reference == "auto" and len(frames) > model.rule.frames:
-        return model.predict(frames, find_faces=False).clip_probabilities
-    places = clips_lib.evaluation_clips(model.rule, len(frames), shards.ids[row])
-    used, inverse = np.unique(places, return_inverse=True)
-    items = model.network.encode([frames[place] for place in used])
-    clips = [[items[i] for i in clip] for clip in inverse.reshape(places.shape)]
-    return model.network.classify(clips)
+    return model.judge(shards.frames(row), shards.ids[row])[1]
 
 
 def training_record(shards: Shards, rows: Iterable[int]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from stfer.data import clips as clips_lib
 from stfer.data.faces import FaceFollower, crop_face
 from stfer.data.lettering import legible
 from stfer.data.shards import Shards
@@ -206,12 +205,8 @@ def _in_turn(labelled: Sequence[tuple[str, int]], most: int) -> list[int]:
 
 def _of_sequence(model: TrainedModel, shards: Shards, row: int) -> Example:
     frames = shards.frames(row)
-    if model.reference == "auto" and len(frames) > model.rule.frames:
-        # What it was judged by, see `evaluation.predict_shards`.
-        places = model.predict(frames, find_faces=False).clip_frames[-1]
-    else:
-        places = clips_lib.evaluation_clips(model.rule, len(frames))[-1]
-    clip = np.ascontiguousarray(frames[places])
+    places, _ = model.judge(frames, shards.ids[row])
+    clip = np.ascontiguousarray(frames[places[-1]])
     label = shards.classes[shards.labels[row]]
     return Example(f"{shards.ids[row]}\nlabelled: {label}", clip, explain(model, clip))
 

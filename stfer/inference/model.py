@@ -283,6 +283,28 @@ class TrainedModel:
             )
         return self._voted(np.array([answer.frames]), answer.probabilities[None], faces)
 
+    def judge(self, faces: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The clips that a set's sequence is judged by, and what is said of them.
+
+        A model that finds its calm reference itself (`reference` is `auto`) has one clip a sequence, the last frame
+        against the calm one; a sequence as short as a clip is one already.
+
+        Args:
+            faces: uint8 [frames, size, size, 3], cut as `crop` says.
+            name: Of the sequence, for an error.
+
+        Returns:
+            The frames of each clip, int64 [clips, time], and float32 [clips, classes].
+
+        Raises:
+            ValueError: The sequence is too short for a clip.
+        """
+        if self.reference == "auto" and len(faces) > self.rule.frames:
+            found = self.predict(faces, find_faces=False)
+            return found.clip_frames, found.clip_probabilities
+        places = clips_lib.evaluation_clips(self.rule, len(faces), name)
+        return places, self._classify(places, faces)
+
     def _voted(
         self, places: np.ndarray, probabilities: np.ndarray, faces: tuple[Face | None, ...]
     ) -> SequencePrediction:
@@ -341,7 +363,7 @@ class TrainedModel:
                     f"faces for {self.architecture} are {size}x{size} RGB, not {crop.shape}"
                 )
 
-    def _classify(self, places: np.ndarray, looks: Mapping[int, Any]) -> np.ndarray:
+    def _classify(self, places: np.ndarray, looks: Mapping[int, Any] | np.ndarray) -> np.ndarray:
         used = np.unique(places)
         items = dict(zip(used, self.network.encode([looks[n] for n in used]), strict=True))
         return self.network.classify([[items[place] for place in clip] for clip in places])

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
-    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
+    shared.define_model()
     flags.DEFINE_enum(
         "people", "new", ["new", "all"], "Test on people whom the model has not seen, or on all."
     )
@@ -43,7 +43,6 @@ def main(argv: list[str]) -> None:
     import tqdm
 
     from stfer.inference import evaluation, load_model
-    from stfer.pretrained import shipped_model
     from stfer.reporting.console import votes_text
     from stfer.runs import environment, modules
     from stfer.storage.files import check_new
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> None:
         check_new(FLAGS.out)
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(shared.data().cache)
-    where = FLAGS.model or shipped_model()
+    where = shared.model_folder()
     model = load_model(where)
     shards = shared.data().with_streams(model.inputs).cut_for(model.crop).load()
     selection = evaluation.select(model, shards, FLAGS.people, FLAGS.classes)

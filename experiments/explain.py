@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data()
-    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
+    shared.define_model()
     flags.DEFINE_string(
         "input",
         None,
@@ -38,14 +38,13 @@ def main(argv: list[str]) -> None:
     from stfer.inference import explain_pictures, load_model
     from stfer.inference.sources import open_source
     from stfer.inference.windows import window
-    from stfer.pretrained import shipped_model
     from stfer.runs import environment, modules
     from stfer.storage.files import check_new
 
     source = open_source(FLAGS.input) if FLAGS.input else None
     modules.import_modules(FLAGS.modules)
     environment.set_up_jax(shared.data().cache)
-    where = FLAGS.model or shipped_model()
+    where = shared.model_folder()
     model = load_model(where)
     model.check_frames_alone()
     shards = None if source else shared.data().cut_for(model.crop).load()

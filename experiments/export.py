@@ -12,16 +12,15 @@ ONNX needs `pip install 'stfer[onnx]'` here, and onnxruntime, numpy and opencv w
 from absl import flags
 
 from experiments import command
+from experiments import flags as shared
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
-    flags.DEFINE_list(
-        "modules", [], "Python modules to import first, which register architectures."
-    )
+    shared.define_model()
+    shared.define_modules()
     flags.DEFINE_enum("format", "stablehlo", ["stablehlo", "onnx"], "What the network becomes.")
     flags.DEFINE_string(
         "out", None, "The folder to make; default: exports/MODEL, or exports/MODEL_onnx."
@@ -35,12 +34,11 @@ def main(argv: list[str]) -> None:
 
     from stfer.inference import export as exporting
     from stfer.inference import load_model, onnx_export
-    from stfer.pretrained import shipped_model
     from stfer.runs import environment, modules
 
     modules.import_modules(FLAGS.modules)
     environment.check_platform()
-    where = FLAGS.model or shipped_model()
+    where = shared.model_folder()
     model = load_model(where)
     name = Path(where).resolve().name
     out = FLAGS.out or Path("exports") / (f"{name}_onnx" if FLAGS.format == "onnx" else name)

@@ -28,7 +28,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Define this command's flags."""
-    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
+    shared.define_model()
     shared.define_modules()
     inputs.define_inputs()
     flags.DEFINE_string("out", None, "Folder to make; default: predictions/INPUT.")

@@ -4,8 +4,10 @@ from experiments.flags.launch import define_folds, define_launch, launch, ray_op
 from experiments.flags.sets import (
     data,
     define_data,
+    define_model,
     define_modules,
     define_report,
+    model_folder,
     report_folder,
     sets,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "define_data",
     "define_folds",
     "define_launch",
+    "define_model",
     "define_modules",
     "define_report",
     "define_seeds",
@@ -31,6 +34,7 @@ __all__ = [
     "end_settings",
     "is_somebody",
     "launch",
+    "model_folder",
     "ray_options",
     "report_folder",
     "searched_on",

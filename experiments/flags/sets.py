@@ -1,4 +1,4 @@
-"""Flags that name sets, modules and reports."""
+"""Flags that name sets, modules, models and reports."""
 
 from pathlib import Path
 
@@ -34,6 +34,18 @@ def define_modules() -> None:
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures, tasks, ..."
     )
+
+
+def define_model() -> None:
+    """Define the flag that names a trained model."""
+    flags.DEFINE_string("model", None, "The model folder; default: the model that ships.")
+
+
+def model_folder() -> str | Path:
+    """The folder of the model that the flag names, or of the one that ships."""
+    from stfer.pretrained import shipped_model
+
+    return FLAGS.model or shipped_model()
 
 
 def sets() -> list[sources.Source]:

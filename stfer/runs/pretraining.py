@@ -9,13 +9,14 @@ import numpy as np
 from stfer.data.faces import CropSettings
 from stfer.data.folds import Fold
 from stfer.data.shards import Shards, load_shards
-from stfer.data.synthetic.pairs import ensure_pairs
+from stfer.data.synthetic.pairs import OFTEN, ensure_pairs
 from stfer.inference.model import TrainedModel
 from stfer.runs.final import FinalTraining, held_out_metrics
 from stfer.training.config import TrainConfig
 from stfer.training.fit import Fitted
 
 TEST_SEED = 1000  # Added to the training people's: the tested people are others.
+MARGIN = 0.15  # around the detector's box: from the brows to the chin, so that the mouth is as large as it can be
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ def pair_sets(
     workers: int | None = None,
 ) -> PairSets:
     """Render both sets, or take them from the cache; see `stfer.data.synthetic.pairs`."""
-    crop = CropSettings(size=size)
+    crop = CropSettings(size=size, margin=MARGIN)
     folders = (
-        ensure_pairs(cache_dir, people, seed, crop, workers),
+        ensure_pairs(cache_dir, people, seed, crop, workers, takes=OFTEN),
         ensure_pairs(cache_dir, test_people, seed + TEST_SEED, crop, workers),
     )
     return PairSets(*map(load_shards, folders))

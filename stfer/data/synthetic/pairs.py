@@ -5,8 +5,10 @@ that some hundred people cost minutes. References are calm, but for the pairs `b
 which are neutral: seen from anywhere a calm face is calm. `stfer.inference.reference` tells a calm reference by that.
 """
 
+import hashlib
+import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -29,12 +31,19 @@ WAY = 0.65  # of the apex: a frame on the way
 MOMENTS = (0, 0.05, WAY, "apex")  # of an expression: twice calm, on the way, at its end
 CALM_FRAMES = 4  # of a take in which nothing is expressed: blinks, glances, speech
 WEAKEST = 0.3  # of a whole expression: frames below it are not shown, as nobody could name them
-REVISION = 2  # of what pairs are taken from a take; a part of the name of the cached set
+REVISION = 3  # of what pairs are taken from a take; a part of the name of the cached set
+ONCE: Mapping[str, int] = {}  # Each expression is played once.
+# People smile in more ways, and more often, than they show fear; posed sadness is varied too.
+OFTEN: Mapping[str, int] = {"happiness": 3, "sadness": 2}
 Pair = tuple[str, str, str, np.ndarray]
 
 
 def person_pairs(
-    seed: int, subject: int, crop: CropSettings, conditions: Conditions | None = None
+    seed: int,
+    subject: int,
+    crop: CropSettings,
+    conditions: Conditions | None = None,
+    takes: Mapping[str, int] = ONCE,
 ) -> list[Pair]:
     """All pairs of one person.
 
@@ -43,6 +52,7 @@ def person_pairs(
         subject: Number of the person, from 1.
         crop: How faces are found and cut. A frame without a face is left out.
         conditions: What is asked for; by default everything is drawn.
+        takes: How often each expression is played, each time in another way and session; 1 where it is missing.
 
     Returns:
         `(id, subject, class, frames)` with frames uint8 [2, size, size, 3], the reference first.
@@ -54,23 +64,24 @@ def person_pairs(
         if reference is not None and face is not None:
             pairs.append((f"{name}/{what}", name, label, np.stack([reference, face])))
 
-    for number, emotion in enumerate(EMOTIONS_6):
-        take = stage(seed, subject, emotion, conditions=conditions or Conditions())
+    played = [(e, number) for e in EMOTIONS_6 for number in range(1, takes.get(e, 1) + 1)]
+    for emotion, number in played:
+        take = stage(seed, subject, emotion, number, conditions or Conditions())
         faces = _faces(take, frames_at(MOMENTS, take.performance.progress), crop)
         if len(faces) < len(MOMENTS):
             continue
         first, calm, way, apex = faces
         _, _, intensity, _ = take.performance.apexes[-1]
-        turn = (number - subject) % len(
-            EMOTIONS_6
-        )  # Each person's neutral pairs are of some takes.
-        add(f"{emotion}/apex", emotion, first, apex)
+        what = emotion if number == 1 else f"{emotion}-{number}"
+        add(f"{what}/apex", emotion, first, apex)
         if WAY * intensity >= WEAKEST:
-            add(f"{emotion}/way", emotion, first, way)
+            add(f"{what}/way", emotion, first, way)
+        # Each person's neutral pairs are of some takes, of others than the next person's.
+        turn = (EMOTIONS_6.index(emotion) - subject) % len(EMOTIONS_6) if number == 1 else None
         if turn in (0, 3):
-            add(f"{emotion}/back", NEUTRAL, apex, first)
+            add(f"{what}/back", NEUTRAL, apex, first)
         if turn == 2:
-            add(f"{emotion}/calm", NEUTRAL, first, calm)
+            add(f"{what}/calm", NEUTRAL, first, calm)
     take = stage(seed, subject, NEUTRAL, conditions=conditions or Conditions())
     places = np.linspace(0, len(take) - 1, CALM_FRAMES).round().astype(int)
     calm_faces = _faces(take, [int(place) for place in places], crop)
@@ -96,6 +107,7 @@ def ensure_pairs(
     crop: CropSettings,
     workers: int | None = None,
     conditions: Conditions | None = None,
+    takes: Mapping[str, int] = ONCE,
 ) -> Path:
     """The shard folder of these people's pairs, made if it is not there.
 
@@ -106,27 +118,35 @@ def ensure_pairs(
         crop: How faces are found and cut.
         workers: Processes; by default one a core.
         conditions: See `person_pairs`.
+        takes: See `person_pairs`.
     """
-    asked = "" if conditions is None else f"-{conditions}".replace(" ", "")
-    key = f"pairs-subjects={subjects}-seed={seed}-version={VERSION}.{REVISION}-size={crop.size}{asked}"
-    folder = Path(cache_dir).expanduser().absolute() / "synthetic" / key.replace("/", "")
+    asked = {} if conditions is None else conditions.asked()
+    made_by = {"crop": crop.to_dict(), "conditions": asked, "takes": dict(takes)}
+    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:8]
+    key = f"pairs-subjects={subjects}-seed={seed}-version={VERSION}.{REVISION}-{digest}"
+    folder = Path(cache_dir).expanduser().absolute() / "synthetic" / key
     if folder.is_dir():
         load_shards(folder)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(folder) as staging:
         staging.rmdir()
-        rows = _rendered(subjects, seed, crop, workers or usable_cores(), conditions)
+        rows = _rendered(subjects, seed, crop, workers or usable_cores(), conditions, takes)
         settings = crop.to_dict()
         write_shards(staging, rows, name=f"synthetic pairs {seed}", classes=CLASSES, crop=settings)
     return folder
 
 
 def _rendered(
-    subjects: int, seed: int, crop: CropSettings, workers: int, conditions: Conditions | None
+    subjects: int,
+    seed: int,
+    crop: CropSettings,
+    workers: int,
+    conditions: Conditions | None,
+    takes: Mapping[str, int],
 ) -> Iterator[Pair]:
     """Every person's pairs, in order."""
-    arguments = [(seed, subject, crop, conditions) for subject in range(1, subjects + 1)]
+    arguments = [(seed, subject, crop, conditions, takes) for subject in range(1, subjects + 1)]
     with tqdm(total=subjects, desc="Rendering pairs", unit="person") as bar:
         # Spawned, because the parent may hold JAX's threads, which a fork would break.
         context = multiprocessing.get_context("spawn")

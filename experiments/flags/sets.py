@@ -20,6 +20,11 @@ def define_data(default: str | list[str] = sources.SYNTHETIC) -> None:
         "synthetic_subjects", 16, "Subjects of the synthetic set.", lower_bound=2, upper_bound=999
     )
     flags.DEFINE_integer("synthetic_seed", 0, "Seed of the synthetic set.", lower_bound=0)
+    flags.DEFINE_integer(
+        "synthetic_size", sources.SYNTHETIC_SIZE, "Height and width of its face crops.", 8, 1024
+    )
+    flags.DEFINE_float("synthetic_margin", sources.SYNTHETIC_MARGIN, "Shown around a face, as preprocess's --margin.",
+        -0.4, 2)  # fmt: skip
     flags.DEFINE_integer("workers", None, "Processes for making the synthetic set (all cores).")
     flags.DEFINE_bool(
         "neutral",
@@ -55,14 +60,9 @@ def sets() -> list[sources.Source]:
 
 def data(name: str | None = None) -> sources.Source:
     """What the flags say of the set, or of one of several."""
-    return sources.Source(
-        name or FLAGS.data,
-        FLAGS.synthetic_subjects,
-        FLAGS.synthetic_seed,
-        FLAGS.workers,
-        FLAGS.cache_dir,
-        FLAGS.neutral,
-    )
+    made = ("synthetic_subjects", "synthetic_seed", "synthetic_size", "synthetic_margin")
+    flagged = {name: FLAGS[name].value for name in (*made, "workers", "cache_dir", "neutral")}
+    return sources.Source(name or FLAGS.data, **flagged)
 
 
 def define_report() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stfer.data.shards import Shards
 
 SYNTHETIC = "synthetic"
+# From the brows to the chin, in which a face is as large as in the usual crops of 170 pixels: half the work.
+SYNTHETIC_SIZE, SYNTHETIC_MARGIN = 128, 0.15
 
 
 def default_cache_dir() -> str:
@@ -60,16 +62,20 @@ class Source:
         data: "synthetic", a shard folder, or several separated by commas.
         synthetic_subjects: People of the synthetic set.
         synthetic_seed: Its seed.
+        synthetic_size: Height and width of its face crops in pixels.
+        synthetic_margin: What they show around the detector's box, see `stfer.data.faces.CropSettings`.
         workers: Processes that make it; None for one a core.
         cache_dir: Where it is kept; None for the user's cache folder.
         neutral: Add the class `neutral`, see `stfer.data.neutral`.
         landmarks: Whether the synthetic set is made with landmarks, which some models ask for.
-        crop: How the synthetic set's faces are found and cut; None for the preprocessing default.
+        crop: How the synthetic set's faces are found and cut, where a model asks for it; else as above.
     """
 
     data: str = SYNTHETIC
     synthetic_subjects: int = 16
     synthetic_seed: int = 0
+    synthetic_size: int = SYNTHETIC_SIZE
+    synthetic_margin: float = SYNTHETIC_MARGIN
     workers: int | None = None
     cache_dir: str | None = None
     neutral: bool = False
@@ -94,9 +100,8 @@ class Source:
         names = [n if n == SYNTHETIC else os.path.abspath(n) for n in self._names()]
         found: dict[str, Any] = {"data": ",".join(names)}
         if self.is_synthetic:
-            found |= {
-                "synthetic_subjects": self.synthetic_subjects, "synthetic_seed": self.synthetic_seed
-            }  # fmt: skip
+            names = ("subjects", "seed", "size", "margin")
+            found |= {f"synthetic_{name}": getattr(self, f"synthetic_{name}") for name in names}
         if self.neutral:
             found["neutral"] = True
         return found
@@ -106,15 +111,17 @@ class Source:
         return ",".join(self._synthetic() if n == SYNTHETIC else n for n in self._names())
 
     def _synthetic(self) -> str:
+        from stfer.data.faces import CropSettings
         from stfer.data.synthetic import default
 
+        crop = CropSettings(size=self.synthetic_size, margin=self.synthetic_margin)
         return str(
             default.ensure(
                 self.cache,
                 self.synthetic_subjects,
                 self.synthetic_seed,
                 self.workers,
-                crop=self.crop,
+                crop=self.crop or crop,
                 landmarks=self.landmarks,
             )
         )

@@ -44,4 +44,6 @@ def test_only_the_synthetic_set_is_cut_anew(monkeypatch):
     assert Source("synthetic,folder").cut_for(CROP).folders() == "made,folder"
     assert Source("folder").cut_for(CROP).folders() == "folder"
     assert Source("synthetic").folders() == "made"
-    assert [options["crop"] for options in asked] == [CROP, None]
+    assert Source("synthetic", synthetic_size=170, synthetic_margin=0.35).folders() == "made"
+    crops = [CROP, CropSettings(size=128, margin=0.15), CropSettings(size=170, margin=0.35)]
+    assert [options["crop"] for options in asked] == crops

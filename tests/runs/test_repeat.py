@@ -39,12 +39,19 @@ def test_every_setting_and_the_set_are_in_the_command():
     )  # fmt: skip
     record = {
         "settings": config.to_dict() | {"protocol": "kfold"},
-        "arguments": Source(synthetic_seed=5, synthetic_subjects=12, neutral=True).arguments(),
+        "arguments": Source(
+            synthetic_seed=5,
+            synthetic_subjects=12,
+            synthetic_size=150,
+            synthetic_margin=0.2,
+            neutral=True,
+        ).arguments(),
         "modules": ["mine", "other"],
     }
     words = shlex.split(repeat.command(record))
     for word in (
         "--arch=late_fusion", "--data=synthetic", "--synthetic_seed=5", "--synthetic_subjects=12", "--neutral=true",
+        "--synthetic_size=150", "--synthetic_margin=0.2",
         "--protocol=kfold", "--modules=mine,other", "--preset=paper", "--seed=7", "--weight_decay=0.5",
         "--validation=S1,S2", "--patience=4", "--set=model.block3_features=[384, 256, 256]",
     ):  # fmt: skip

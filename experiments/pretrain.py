@@ -21,7 +21,7 @@ def define_flags() -> None:
     """Define this command's flags."""
     flags.DEFINE_string("data", "pairs", "Not to be given: the pairs are rendered.")
     flags.DEFINE_string("cache_dir", None, "Folder for rendered pairs and compiled programs.")
-    flags.DEFINE_integer("people", 240, "Synthetic people to train on.", lower_bound=2)
+    flags.DEFINE_integer("people", 320, "Synthetic people to train on.", lower_bound=2)
     flags.DEFINE_integer("people_seed", 1, "Seed of these people.", lower_bound=0)
     flags.DEFINE_integer("test_people", 24, "Other people to test on.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that render (all cores).")

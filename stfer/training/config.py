@@ -215,6 +215,7 @@ register_preset(
 )
 register_preset(  # On pairs of frames of synthetic people (experiments.pretrain).
     "carry",
+    model={"border": 0.0625},
     clips="-2,-1",
     epochs=30,
     batch_size=48,

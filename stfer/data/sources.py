@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SYNTHETIC = "synthetic"
 # From the brows to the chin, in which a face is as large as in the usual crops of 170 pixels: half the work.
 SYNTHETIC_SIZE, SYNTHETIC_MARGIN = 128, 0.15
+PAPER_SIZE = 170
 
 
 def default_cache_dir() -> str:
@@ -72,7 +73,7 @@ class Source:
     """
 
     data: str = SYNTHETIC
-    synthetic_subjects: int = 16
+    synthetic_subjects: int = 24
     synthetic_seed: int = 0
     synthetic_size: int = SYNTHETIC_SIZE
     synthetic_margin: float = SYNTHETIC_MARGIN

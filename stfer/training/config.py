@@ -238,7 +238,11 @@ register_preset(  # On pairs of frames of synthetic people (experiments.pretrain
 _CHANGE = {"model": {"normalize": "contrast_change"}}
 register_preset(
     "demo",
-    of_architecture=dict.fromkeys(("early_fusion", "slow_fusion", "conv3d"), _CHANGE),
+    of_architecture={
+        "early_fusion": _CHANGE | {"epochs": 5, "learning_rate": 4e-4},
+        "slow_fusion": _CHANGE,
+        "conv3d": _CHANGE,
+    },
     model={"normalize": "local_contrast"},
     epochs=6,
     batch_size=8,

@@ -52,10 +52,11 @@ def run(
             )
         logging.set_verbosity(logging.WARNING)
         words.expand_homes(own)
-        from stfer.runs.memory import keep_freed_memory
-
-        keep_freed_memory()
         try:
+            words.refuse_empty(own)
+            from stfer.runs.memory import keep_freed_memory
+
+            keep_freed_memory()
             return main(argv) or 0
         except KeyboardInterrupt:
             return _fail("interrupted; the same command goes on where it was", INTERRUPTED)

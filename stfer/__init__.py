@@ -1,7 +1,19 @@
 """Spatio-temporal facial expression recognition: six ways of giving a convolutional network time.
 
-After Salinas Ventalló, *Spatio-Temporal Emotion Recognition*. The rooms are `stfer.models`, `stfer.data`,
-`stfer.training`, `stfer.evaluation`, `stfer.reporting` and `stfer.inference`; the commands are in `experiments`.
+After Salinas Ventalló, *Spatio-Temporal Emotion Recognition*. What is where:
+
+    stfer.storage      files that are whole or not there: write and rename, locks, journals, weights with checksums
+    stfer.data         readers of image sequences, faces, preprocessing, shards, clips, the synthetic set
+    stfer.models       the six architectures, the related systems, the registry for further ones
+    stfer.training     settings, tasks, steps, checkpoints
+    stfer.evaluation   votes, metrics, significance, records, the run folder
+    stfer.runs         cross-validation, final training, search; what a researcher imports
+    stfer.inference    a trained model in use: videos, cameras, pages, export
+    stfer.pretrained   the model that ships
+    stfer.reporting    finished runs as figures, tables and one page
+    stfer.pages        what the HTML pages share
+
+The commands are in `experiments`.
 """
 
 __version__ = "0.1.0"

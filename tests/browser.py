@@ -1,7 +1,8 @@
-"""A real browser for tests of pages: Debian's Chromium, or Chrome, without a window."""
+"""A real browser for tests of pages, without a window: Chromium or Chrome of the system, or playwright's own."""
 
 import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,11 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chr
 def opened(address, width=1280, height=900, dark=False):
     """A page at an address; at the end nothing must have gone wrong in it nor been fetched from elsewhere."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if BROWSER is None:
-        pytest.skip("needs a Chromium browser")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        program = BROWSER or started.chromium.executable_path
+        if not Path(program).exists():
+            pytest.skip("needs a browser: chromium of the system, or `playwright install chromium`")
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",

@@ -1,12 +1,17 @@
 """The flags of a command as a whole: their help, which of them were given, paths at home."""
 
+import dataclasses
 import os
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from absl import flags
 
+from stfer.errors import UserError
+from stfer.training.config import TrainConfig  # light: it imports no JAX
+
 FLAGS = flags.FLAGS
+_MAY_BE_EMPTY = {"host", *(f.name for f in dataclasses.fields(TrainConfig) if f.type is str)}
 
 
 def expand_homes(names: Iterable[str]) -> None:
@@ -18,6 +23,18 @@ def expand_homes(names: Iterable[str]) -> None:
             FLAGS[name].value = ",".join(map(os.path.expanduser, value.split(",")))
         elif isinstance(value, list):
             FLAGS[name].value = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
+
+
+def refuse_empty(names: Iterable[str]) -> None:
+    """Refuse flags that name something and were given without it, as a script's unset variable does.
+
+    Raises:
+        UserError: One was; names all that were.
+    """
+    asked = [FLAGS[name] for name in sorted(set(names) - _MAY_BE_EMPTY)]
+    empty = [f"--{flag.name}" for flag in asked if flag.value in ("", [""]) and flag.default != ""]
+    if empty:
+        raise UserError(f"{' and '.join(empty)} without a value: give one, or leave the flag out")
 
 
 _TITLES = {

@@ -44,6 +44,7 @@ ENCODERS = {
 _UNITS = 1000  # of a video's clock a second
 _BT601 = 6  # AVCOL_SPC_SMPTE170M
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 _WHITE, _DARK = (255, 255, 255), (24, 24, 24)
 
 
@@ -67,20 +68,20 @@ def annotate(result: FrameResult, classes: Sequence[str], scale: int = 1) -> np.
     unit = max(1.0, canvas.shape[0] / 480)
     classes = [plain(name) for name in classes]  # OpenCV's fonts know ASCII alone.
     seen = [(found, found.face) for found in result.faces if found.face is not None]
-    for found, face in seen:
+    boxes = [_corners(face, scale) for _, face in seen]
+    panels: list[Rectangle] = []
+    for number, ((found, _), box) in enumerate(zip(seen, boxes, strict=True)):
         colour = COLOURS[(found.track - 1) % len(COLOURS)]
-        box = Face(*(value * scale for value in face[:4]))
-        corner, far = (
-            (round(box.x), round(box.y)),
-            (round(box.x + box.width), round(box.y + box.height)),
-        )
+        corner, far = box[:2], box[2:]
         cv2.rectangle(canvas, corner, far, colour, max(2, round(2 * unit)), cv2.LINE_AA)
         if found.probabilities is None:
             text = f"{found.track}: {found.status}"
         else:
             best = int(np.argmax(found.probabilities))
             text = f"{found.track}: {classes[best]} {found.probabilities[best]:.0%}"
-            _bars(canvas, box, classes, found.probabilities, colour, unit)
+            others = [*boxes[:number], *boxes[number + 1 :], *panels]
+            place = _bars(canvas, box, others, classes, found.probabilities, colour, unit)
+            panels.append(place)
         _label(canvas, text, (corner[0], corner[1] - round(4 * unit)), colour, unit)
     if not seen:
         _label(canvas, result.status, (round(6 * unit), round(22 * unit)), COLOURS[4], unit)
@@ -101,18 +102,65 @@ def _label(canvas: np.ndarray, text: str, place: tuple[int, int], colour, unit: 
     cv2.putText(canvas, text, (x + 2, y - 1), _FONT, size, _DARK, max(1, round(unit)), cv2.LINE_AA)
 
 
+def panel_place(
+    size: tuple[int, int],
+    box: Rectangle,
+    others: Sequence[Rectangle],
+    canvas: tuple[int, int],
+    unit: float,
+) -> Rectangle:
+    """Where a face's panel goes: right of its box, left, below or above, whichever covers least; in doubt the first.
+
+    Args:
+        size: Width and height of the panel.
+        box: The face's.
+        others: The other faces' boxes, and the panels that are drawn already.
+        canvas: Width and height of the picture, which the panel stays in.
+        unit: Pixels of a unit of length.
+    """
+    (width, height), gap = size, round(4 * unit)
+    above = box[1] - round(24 * unit) - height  # The label stands between the two.
+    places = [
+        (box[2] + gap, box[1]), (box[0] - gap - width, box[1]), (box[0], box[3] + gap), (box[0], above)
+    ]  # fmt: skip
+    panels: list[Rectangle] = []
+    for left, top in places:
+        x = int(np.clip(left, 0, max(canvas[0] - width, 0)))
+        y = int(np.clip(top, 0, max(canvas[1] - height, 0)))
+        panels.append((x, y, x + width, y + height))
+    return min(
+        panels, key=lambda p: 2 * sum(_shared(p, other) for other in others) + _shared(p, box)
+    )
+
+
+def _shared(one: Rectangle, other: Rectangle) -> int:
+    """Pixels that two rectangles have in common."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _corners(face: Face, scale: int) -> Rectangle:
+    x, y, width, height = (value * scale for value in face[:4])
+    return round(x), round(y), round(x + width), round(y + height)
+
+
 def _bars(
-    canvas: np.ndarray, box: Face, classes: Sequence[str], values: np.ndarray, colour, unit: float
-) -> None:
-    """A panel beside the box: on its right, else on its left, else over its edge."""
+    canvas: np.ndarray,
+    box: Rectangle,
+    others: Sequence[Rectangle],
+    classes: Sequence[str],
+    values: np.ndarray,
+    colour: tuple[int, int, int],
+    unit: float,
+) -> Rectangle:
+    """A panel beside the box, and where it is; see `panel_place`."""
     row, size = round(16 * unit), 0.4 * unit
     name_width = max(cv2.getTextSize(name, _FONT, size, 1)[0][0] for name in classes)
     bar = round(50 * unit)
     width, height = name_width + bar + round(12 * unit), row * len(classes) + round(6 * unit)
-    right, left = round(box.x + box.width + 4 * unit), round(box.x - width - 4 * unit)
-    x = right if right + width <= canvas.shape[1] or left < 0 else left
-    x = int(np.clip(x, 0, max(canvas.shape[1] - width, 0)))
-    y = int(np.clip(round(box.y), 0, max(canvas.shape[0] - height, 0)))
+    place = panel_place((width, height), box, others, canvas.shape[1::-1], unit)
+    x, y = place[:2]
     panel = canvas[y : y + height, x : x + width]
     panel[:] = panel // 3  # Dark enough for white text on any picture.
     best = int(np.argmax(values))
@@ -125,6 +173,7 @@ def _bars(
         cv2.rectangle(canvas, (start, top), (start + round(bar * float(value)), base), fill, -1)
         text = fill if index == best else _WHITE
         cv2.putText(canvas, name, (x + round(4 * unit), base), _FONT, size, text, 1, cv2.LINE_AA)
+    return place
 
 
 class VideoWriter:

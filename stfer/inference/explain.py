@@ -1,13 +1,19 @@
 """What a network looks at: Grad-CAM and occlusion over the frames of a clip, and occlusion over time.
 
-Grad-CAM (Selvaraju et al. 2017) weighs the maps A_k of a convolution by the gradient of a class's logit y, here taken
+Grad-CAM (Selvaraju et al. 2017) weighs the maps A_k of a convolution by the gradient of a class's score y, here taken
 place by place (HiResCAM, Draelos and Carin 2020): our networks flatten their maps before a dense layer, so a place has
-weights of its own, and a mean over places would explain what no place does.
+weights of its own, and a mean over places would explain what no place does. The score is the class's log odds, its
+logit less the log of the others' summed exponentials: what raises all classes alike speaks for none.
 
     L = relu(sum_k dy / dA_k * A_k)
 
-one map a frame where frames go through shared towers, one for the whole clip where they are stacked. Occlusion (Zeiler
-and Fergus 2014) hides a part of all frames, or one whole frame, and counts what the class's probability loses.
+A place of the last convolution sees far beyond its own pixels; one of the first sees only these, but knows little of
+the class. As in Guided Grad-CAM (Selvaraju et al., section 3.2) a coarse map says where, and a fine one what there:
+what is shown is the product of L of the last and of the first convolution. There is one map a frame where frames go
+through shared towers, one for the whole clip where they are stacked.
+
+Occlusion (Zeiler and Fergus 2014) hides a part of all frames, or one whole frame, and counts what the class's
+probability loses.
 """
 
 import functools
@@ -82,36 +88,54 @@ def mass_inside(values: np.ndarray, region: np.ndarray) -> float:
 # Grad-CAM
 
 
-def grad_cam(model: TrainedModel, clip: np.ndarray, number: int, layer: int = -1) -> np.ndarray:
+def grad_cam(
+    model: TrainedModel, clip: np.ndarray, number: int, layers: tuple[int, ...] = (-1, 0)
+) -> np.ndarray:
     """Grad-CAM of class `number`: float32 [time, size, size], see `Explanation`.
 
     Args:
         model: As in `explain`.
         clip: As in `explain`.
         number: The class.
-        layer: Which of the network's convolutions over frames, in the order that they run; the last by default.
+        layers: Which of the network's convolutions over frames, in the order that they run; of several the maps are
+            multiplied.
 
     Raises:
         ValueError: The model has no convolution whose maps have several places.
     """
     frames = scale_frames(jnp.asarray(clip)[None])
-    layers = _layers(model, frames)
-    if not layers:
+    found = _layers(model, frames)
+    if not found:
         raise ValueError(f"{model.architecture} has no convolution that Grad-CAM could look into")
-    path, shape = layers[layer]
+    product = np.ones((len(clip), *clip.shape[1:3]))
+    for path, shape in dict(found[layer] for layer in layers).items():
+        product *= _one_map(model, frames, path, shape, number)
+    return (product / max(float(product.max()), 1e-12)).astype(np.float32)
+
+
+def _one_map(
+    model: TrainedModel,
+    frames: jax.Array,
+    path: tuple[str, ...],
+    shape: tuple[int, ...],
+    number: int,
+) -> np.ndarray:
+    """L of one convolution, with a largest value of 1: [time, size, size]."""
 
     def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits, maps = _run(model, frames, path, added)
-        return logits[number], maps
+        others = jnp.delete(logits, number, assume_unique_indices=True)
+        return logits[number] - jax.nn.logsumexp(others), maps
 
     gradient, maps = jax.jit(jax.grad(score, has_aux=True))(jnp.zeros(shape, jnp.float32))
     coarse = np.maximum((np.asarray(gradient) * np.asarray(maps)).sum(-1), 0)
     coarse = coarse.reshape(-1, *coarse.shape[-2:])
-    if len(coarse) != len(clip):  # Maps of stacked frames are of the clip as a whole.
-        coarse = np.broadcast_to(coarse.mean(0), (len(clip), *coarse.shape[1:]))
+    time, size = frames.shape[1:3]
+    if len(coarse) != time:  # Maps of stacked frames are of the clip as a whole.
+        coarse = np.broadcast_to(coarse.mean(0), (time, *coarse.shape[1:]))
     centres = _field_centres(model, frames, path, shape)
-    fine = np.stack([_at_places(each, centres, clip.shape[1]) for each in coarse])
-    return (fine / max(float(fine.max()), 1e-12)).astype(np.float32)
+    fine = np.stack([_at_places(each, centres, size) for each in coarse])
+    return fine / max(float(fine.max()), 1e-12)
 
 
 def _layers(

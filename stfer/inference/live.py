@@ -172,7 +172,9 @@ def _answer_all(
             arrived = frames.arrivals.pop(result.frame.number)
             recent.append(now)
             rate = (len(recent) - 1) / (now - recent[0]) if len(recent) > 1 else 0.0
-            messages.put(_message(result, prediction.model.classes, rate, 1000 * (now - arrived)))
+            message = _message(result, prediction.model.classes, rate, 1000 * (now - arrived))
+            read = time.time() - (time.monotonic() - arrived)
+            messages.put(message | {"read": round(1000 * read, 1)})
             latencies.append(1000 * (time.monotonic() - arrived))
             if should_stop() or len(latencies) == prediction.max_frames:
                 break

@@ -11,7 +11,7 @@ from stfer.data.folds import describe_protocol
 from stfer.evaluation.paired import Gain, gain
 from stfer.evaluation.significance import ALPHA, holm, smallest_corrected_p
 from stfer.reporting.comparisons import counted
-from stfer.reporting.figures import COLOURS, VOTE_NAMES, canvas
+from stfer.reporting.figures import COLOURS, VOTE_NAMES, canvas, put_title
 from stfer.reporting.runs import Run, display_name, read_runs
 from stfer.reporting.scores import outcomes
 from stfer.reporting.tables import Column, Table
@@ -215,5 +215,5 @@ def effect_figure(study: Study, found: Sequence[Effect], vote: str) -> Figure:
         plot.set_xlabel(
             "points of accuracy above the base, 95 % interval over subjects; filled: holds"
         )
-        figure.suptitle(f"{study.title}; vote by {VOTE_NAMES[vote]}", fontsize=9)
+        put_title(figure, f"{study.title}; vote by {VOTE_NAMES[vote]}")
     return figure

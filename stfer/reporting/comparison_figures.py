@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from stfer.evaluation.voting import VOTES
 from stfer.reporting.comparisons import Comparison, counted
-from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, save
+from stfer.reporting.figures import COLOURS, MARKERS, VOTE_NAMES, canvas, put_title, save
 from stfer.reporting.paper import PAPER, PAPER_SETS
 from stfer.reporting.paper_tables import papers_own
 from stfer.reporting.runs import Run, display_name
@@ -113,11 +113,11 @@ def accuracy_figure(comparison: Comparison) -> Figure:
         plot.set_yticks(
             range(len(groups)), [_row_label(name, runs) for name, runs in groups.items()]
         )
-        plot.invert_yaxis()
+        plot.set_ylim(len(groups) - 0.5, -0.5)  # the first on top
         plot.set_xlim(0, 1)
         plot.set_xlabel("accuracy, 95 % interval over subjects")
         figure.legend(loc="outside lower right", ncols=4, fontsize=8)
-        figure.suptitle(comparison.title, fontsize=9)
+        put_title(figure, comparison.title)
     return figure
 
 
@@ -148,9 +148,7 @@ def subject_figure(comparison: Comparison, vote: str) -> Figure:
         plot.spines[:].set_visible(False)
         plot.tick_params(length=0)
         figure.colorbar(image, ax=plot, label="accuracy", fraction=0.04, pad=0.02)
-        figure.suptitle(
-            f"{comparison.title}; accuracy of each subject, {VOTE_NAMES[vote]}", fontsize=9
-        )
+        put_title(figure, f"{comparison.title}; accuracy of each subject, {VOTE_NAMES[vote]}")
     return figure
 
 
@@ -181,8 +179,8 @@ def time_figure(comparison: Comparison, vote: str) -> Figure:
         plot.set_ylim(0, 1)
         plot.set_xlabel("training seconds a fold (log scale)")
         plot.set_ylabel("accuracy, 95 % interval")
-        figure.legend(loc="outside right upper", fontsize=8)
-        figure.suptitle(f"{comparison.title}; {VOTE_NAMES[vote]}", fontsize=9)
+        figure.legend(loc="outside right center", fontsize=8)
+        put_title(figure, f"{comparison.title}; {VOTE_NAMES[vote]}")
     return figure
 
 

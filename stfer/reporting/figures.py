@@ -7,6 +7,7 @@ or marker of their own, one-hue confusion matrices with the numbers written in. 
 of one subject, the curves show the mean over all folds and the spread.
 """
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,12 @@ def canvas(
         yield figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def put_title(figure: Figure, text: str, size: float = 9) -> None:
+    """A figure's title, in as many lines as its width asks for; `size` is in points."""
+    letters = figure.get_figwidth() * 72 / (0.55 * size)  # A letter is about so wide on average.
+    figure.suptitle(textwrap.fill(text, int(letters)), fontsize=size)
+
+
 def caption(run: Run) -> str:
     """Architecture, data, protocol and how many folds, for a figure's title."""
     return (
@@ -151,7 +158,7 @@ def training_figure(run: Run) -> Figure:
         draw_curves(axes[0, 1], run.history, "accuracy")
         axes[0, 1].set_ylim(-0.03, 1.03)
         axes[0, 0].legend()
-        figure.suptitle(caption(run) + "; mean and 10th to 90th percentile over folds", fontsize=8)
+        put_title(figure, caption(run) + "; mean and 10th to 90th percentile over folds", 8)
     return figure
 
 

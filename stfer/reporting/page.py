@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from stfer.data.folds import describe_protocol
 from stfer.evaluation.significance import Pair
+from stfer.pages import fill
 from stfer.reporting import summary
 from stfer.reporting.comparisons import Comparison
 from stfer.reporting.figures import VOTE_NAMES
@@ -94,15 +94,10 @@ def render(
     Returns:
         The page's HTML, with every figure and picture inside it.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stfer.reporting", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        css=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+    return fill(
+        "stfer.reporting",
+        "page.html",
+        title="Facial expressions over time: a comparison of architectures",
         sections=[_section(section, vote, frames) for section in sections],
         paper=paper,
         literature=literature,

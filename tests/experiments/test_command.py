@@ -58,6 +58,24 @@ def test_commands_by_name(tmp_path):
     assert "--dataset" in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("predict", "--model=", "--input=clip.mp4"), "--model"),
+        (("evaluate", "--model=", "--data="), "--data and --model"),
+        (("export", "--model="), "--model"),
+        (("explain", "--model=", "--input=clip.mp4"), "--model"),
+        (("predict", "--input="), "--input"),
+    ],
+)
+def test_a_flag_without_its_value_is_no_default(words, named, tmp_path):
+    """As a script's unset variable leaves it; the model that ships would be another than was meant."""
+    done = run("-m", "stfer", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {named} without a value: give one, or leave the flag out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 TWICE = """
 import runpy, sys
 for _ in range(2):

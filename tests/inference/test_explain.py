@@ -1,4 +1,4 @@
-"""Grad-CAM and occlusion: on a made set where one region alone carries the class, occlusion looks there."""
+"""Grad-CAM and occlusion: on a made set where one region alone carries the class, both look there."""
 
 import cv2
 import flax.linen as nn
@@ -42,12 +42,11 @@ def made_clips(count, frames, seed):
 def trained(name, rule, **fields):
     """A model that tells the two apart, trained here."""
     module = create_model(name, 2, dropout=0.0, **fields)
-    clips, labels = made_clips(32, rule.frames, 0)
-    x = jnp.asarray(clips, jnp.float32) / 255
-    variables = module.init(jax.random.key(0), x[:1])
+    first, _ = made_clips(1, rule.frames, 0)
+    variables = module.init(jax.random.key(0), jnp.asarray(first, jnp.float32) / 255)
     optimizer = optax.adam(2e-3)
 
-    def loss(params, stats):
+    def loss(params, stats, x, labels):
         (logits, _), new = module.apply(
             {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"],
             rngs={"dropout": jax.random.key(1)},
@@ -55,15 +54,18 @@ def trained(name, rule, **fields):
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), new
 
     @jax.jit
-    def step(params, stats, state):
-        gradient, new = jax.grad(loss, has_aux=True)(params, stats)
+    def step(params, stats, state, x, labels):
+        gradient, new = jax.grad(loss, has_aux=True)(params, stats, x, labels)
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(params, updates), new["batch_stats"], state
 
     params, stats = variables["params"], variables["batch_stats"]
     state = optimizer.init(params)
-    for _ in range(20):
-        params, stats, state = step(params, stats, state)
+    for number in range(60):
+        # New noise every time: a network that knows its clips by heart looks at what is around the region too.
+        clips, labels = made_clips(16, rule.frames, 100 + number)
+        x = jnp.asarray(clips, jnp.float32) / 255
+        params, stats, state = step(params, stats, state, x, jnp.asarray(labels))
     crop = {"detector": "none", "margin": 0.0, "size": 96, "missing_faces": "drop"}
     stored = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
     card = describe(name, ("lying", "standing"), rule, crop, fields={**stored, "dropout": 0.0})
@@ -78,15 +80,27 @@ def looker():
     )
 
 
+def widened(pixels):
+    """The region with so many pixels around it, bool [96, 96]."""
+    region = np.zeros((96, 96), bool)
+    rows, columns = (slice(part.start - pixels, part.stop + pixels) for part in REGION)
+    region[rows, columns] = True
+    return region
+
+
 @pytest.mark.slow
-def test_occlusion_lies_where_the_class_is(looker):
+def test_grad_cam_lies_where_the_class_is(looker):
+    """The region widened by a place of the last convolution's maps, 8 pixels, holds 80 % of what all maps show."""
     clips, labels = made_clips(8, 1, 5)
     assert (looker.predict_clips(clips).argmax(1) == labels).all()
-    region = np.zeros((96, 96), bool)
-    # A map is as fine as the network's last convolution and the hidden square: 16 and 24 pixels.
-    region[
-        REGION[0].start - 12 : REGION[0].stop + 12, REGION[1].start - 12 : REGION[1].stop + 12
-    ] = True
+    maps = [grad_cam(looker, clip, int(label)) for clip, label in zip(clips, labels, strict=True)]
+    assert np.mean([mass_inside(found, widened(8)) for found in maps]) >= 0.8
+
+
+@pytest.mark.slow
+def test_occlusion_lies_where_the_class_is(looker):
+    clips, _ = made_clips(8, 1, 5)
+    region = widened(12)  # The hidden square is 24 pixels wide.
     for clip in clips[:4]:
         found = explain(looker, clip)
         assert mass_inside(found.occlusion, region) >= 0.8
@@ -118,15 +132,16 @@ def test_grad_cam_is_its_equation(tiny):
     name = next(n for n in endpoints if n.endswith("block3/conv3"))
     maps = np.asarray(endpoints[name])[0]  # [tower, rows, columns, channel]
     assert maps.shape[0] == 2
-    found = grad_cam(model, clip, 2)
+    found = grad_cam(model, clip, 2, layers=(-1,))
 
-    def logit(tower_maps):
+    def log_odds(tower_maps):
         flat = jax.vmap(lambda m: nn.max_pool(m, (2, 2), (2, 2)).reshape(-1))(tower_maps)
         features = flat.reshape(1, 2, -1)
-        return model.module.apply(model.variables, features, method="join")[0][0, 2]
+        said = nn.softmax(model.module.apply(model.variables, features, method="join")[0][0])[2]
+        return jnp.log(said / (1 - said))
 
     base = jnp.asarray(maps)
-    gradient = np.asarray(jax.grad(logit)(base))
+    gradient = np.asarray(jax.grad(log_odds)(base))
     by_hand = np.maximum((gradient * maps).sum(-1), 0)
     if by_hand.max() > 0:
         ratio = by_hand.sum((1, 2)) / max(by_hand.sum((1, 2)).max(), 1e-12)

@@ -15,6 +15,7 @@ import browser
 from drawn_faces import draw_face
 from stfer.data.faces import Face
 from stfer.errors import is_for_user
+from stfer.inference import load_model
 from stfer.inference.live import NewestFrames, _message, serve_live
 from stfer.inference.live_server import Messages, check_address, is_own_name, make_server
 from stfer.inference.output import Prediction
@@ -193,3 +194,35 @@ def test_the_page_in_a_browser(tiny, tmp_path):
             "document.querySelector('#state').textContent === 'The input has ended.'"
         )
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.slow
+def test_from_a_frames_reading_to_its_showing(tmp_path):
+    """The whole way with the model that ships: faces, network, drawing, server, browser. Prints what it took."""
+    moving = [
+        cv2.cvtColor(draw_face(360, 640, 300 + number, 180, 150), cv2.COLOR_GRAY2RGB)
+        for number in range(40)
+    ]
+    frames = [*moving, *moving[::-1]] * 19  # a minute: a browser starts slowly
+    path = write_video(tmp_path / "long.mp4", frames, options={"preset": "ultrafast"})
+    source = open_source(str(path))
+    with Served(load_model(), source) as live, browser.opened(live.address) as page:
+        page.wait_for_function("document.querySelector('#picture').naturalWidth > 100")
+        page.evaluate(
+            """() => {
+              const picture = document.getElementById("picture");
+              window.took = [];
+              picture.addEventListener("load", () => {
+                const read = Number(picture.dataset.read);
+                // The second frame of the page begins when the first, with the picture, has been painted.
+                requestAnimationFrame(() => requestAnimationFrame(() => took.push(Date.now() - read)));
+              });
+            }"""
+        )
+        page.wait_for_function("took.length >= 100", timeout=60_000)
+        took = np.array(page.evaluate("took"))
+    print(
+        f"\nfrom reading to showing, {len(took)} frames of 640x360: median {np.median(took):.0f} ms, "
+        f"95 % within {np.percentile(took, 95):.0f} ms, most {took.max():.0f} ms\n{live.session}"
+    )
+    assert (took > 0).all(), "the page was told when each frame was read"

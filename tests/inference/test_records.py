@@ -10,7 +10,7 @@ import pytest
 from stfer.data.faces import Face
 from stfer.data.video import Video
 from stfer.inference import record
-from stfer.inference.drawing import VideoWriter, annotate, scale_for
+from stfer.inference.drawing import VideoWriter, annotate, panel_place, scale_for
 from stfer.inference.sources import Frame
 from stfer.inference.stream import FaceResult, FrameResult, Summaries
 from stfer.inference.timeline import BINS, Curve, Timeline
@@ -137,6 +137,20 @@ def test_annotation_marks_the_face_and_leaves_the_source_alone():
     bars = (drawn == np.array([86, 180, 233])).all(axis=2)[:, 60:]
     assert bars.sum() > 0
     assert annotate(RESULTS[0], CLASSES)[:40].max() > 100, "a frame without a face says so"
+
+
+def test_a_panel_covers_no_other_face_and_no_other_panel():
+    left, right = (100, 100, 180, 180), (330, 100, 410, 180)
+    size, canvas = (130, 90), (500, 400)
+    first = panel_place(size, left, [right], canvas, 1)
+    assert first == (184, 100, 314, 190), "right of its face"
+    second = panel_place(size, right, [left, first], canvas, 1)
+    assert second == (330, 184, 460, 274), "neither side has room, below it there is"
+    low = (330, 300, 410, 380)
+    assert panel_place(size, low, [(60, 250, 320, 400)], canvas, 1) == (330, 186, 460, 276)
+    alone = panel_place(size, (10, 10, 490, 390), [], canvas, 1)
+    assert alone[0] >= 0
+    assert alone[2] <= 500, "of a face that fills the picture it is in the picture"
 
 
 def test_a_small_video_is_enlarged_until_text_fits():

@@ -39,6 +39,7 @@
       return;
     }
     picture.src = frame.picture;
+    picture.dataset.read = frame.read; // milliseconds of the program's clock, for who measures until it is shown
     state.textContent = `${frame.rate.toFixed(1)} frames a second, answered in ${Math.round(frame.latency)} ms`;
     for (const [track, points] of curves) {
       while (points.length && (!points[0] || points[0][0] < frame.seconds - data.span)) points.shift();
@@ -53,7 +54,7 @@
     const point = (frame.faces.find((face) => face.track === chosen) || {}).point || null;
     showBars(point);
     said.textContent = point ? data.classes[point.indexOf(Math.max(...point.slice(1)), 1) - 1] : "No clip of this face now";
-    chart.show(curves.get(chosen) || [], frame.seconds - data.span, frame.seconds);
+    chart.show(curves.get(chosen) || [], Math.max(0, frame.seconds - data.span), Math.max(1, frame.seconds));
     chart.at(frame.seconds);
   };
   stream.onerror = () => { state.textContent = "The program that served this page has stopped."; };

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stfer.inference.drawing import COLOURS
-from stfer.inference.pages.templates import fill
+from stfer.pages import fill
 
 SPAN = 30  # seconds of the curves
 
@@ -18,4 +18,12 @@ def live_page(title: str, classes: Sequence[str], host: str = "") -> str:
     """
     colours = [f"rgb({red}, {green}, {blue})" for red, green, blue in COLOURS]
     data = {"classes": list(classes), "span": SPAN, "colours": colours}
-    return fill("live.html", ("chart.js", "live.js"), data, title=title, span=SPAN, host=host)
+    return fill(
+        "stfer.inference.pages",
+        "live.html",
+        ("chart.js", "live.js"),
+        data,
+        title=title,
+        span=SPAN,
+        host=host,
+    )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stfer.inference.pages.templates import fill
 from stfer.inference.timeline import Curve
+from stfer.pages import fill
 
 _CELLS = 100  # of a strip
 
@@ -63,7 +63,13 @@ def overview_page(
         for row in rows
     ]
     return fill(
-        "overview.html", title=title, headline=headline, classes=classes, rows=filled, files=files
+        "stfer.inference.pages",
+        "overview.html",
+        title=title,
+        headline=headline,
+        classes=classes,
+        rows=filled,
+        files=files,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from stfer.inference.drawing import COLOURS
-from stfer.inference.pages.templates import fill
 from stfer.inference.timeline import Curve, Timeline
+from stfer.pages import fill
 
 PAGE = "index.html"
 
@@ -50,6 +50,7 @@ def watch_page(
     first = max(range(len(shown)), key=lambda n: shown[n]["clips"], default=0)
     end = round(timeline.end, 3)
     return fill(
+        "stfer.inference.pages",
         "watch.html",
         ("chart.js", "watch.js"),
         {"classes": classes, "faces": faces, "first": first, "step": round(step, 4), "end": end},

@@ -47,6 +47,20 @@ def test_from_a_folder_with_a_package_of_that_name(table):
     assert "if they are one person, write one name" in done.stdout
 
 
+@pytest.mark.slow
+def test_where_file_names_are_ascii(tmp_path):
+    """An old locale: names with other letters cannot be asked for, and that is said."""
+    (tmp_path / "人物").mkdir()
+    (tmp_path / "a.csv").write_text("path,subject,emotion\n人物,1,fear\n", "utf-8")
+    words = ("-m", "stfer", "preprocess", "--dataset=manifest", "--root=a.csv", "--check")
+    done = run(*words, cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "file names are in ascii here, which lacks letters of it: set PYTHONUTF8=1"
+    )
+
+
 def test_commands_by_name(tmp_path):
     done = run("-m", "stfer", "losso", cwd=tmp_path)
     assert done.returncode == 2

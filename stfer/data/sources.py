@@ -99,8 +99,8 @@ class Source:
         names = [n if n == SYNTHETIC else os.path.abspath(n) for n in self._names()]
         found: dict[str, Any] = {"data": ",".join(names)}
         if self.is_synthetic:
-            names = ("subjects", "seed", "size", "margin")
-            found |= {f"synthetic_{name}": getattr(self, f"synthetic_{name}") for name in names}
+            flags = ("subjects", "seed", "size", "margin")
+            found |= {f"synthetic_{name}": getattr(self, f"synthetic_{name}") for name in flags}
         if self.neutral:
             found["neutral"] = True
         return found

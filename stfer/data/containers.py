@@ -1,7 +1,8 @@
 """What a video file's outermost structure tells, without decoding: joined parts, and bytes that are lacking.
 
-Reads the box headers of ISO base media (MP4, MOV; ISO/IEC 14496-12), the chunks of RIFF (AVI) and the
-segments of EBML (Matroska, WebM; RFC 8794). Of other containers it says nothing.
+Reads the box headers of ISO base media (MP4, MOV; ISO/IEC 14496-12), the chunks of RIFF (AVI), the segments
+of EBML (Matroska, WebM; RFC 8794), the tags of FLV, the objects of ASF (WMV), the pages of Ogg (RFC 3533) and
+the packets of MXF (SMPTE 377). Of other containers it says nothing.
 """
 
 import os
@@ -13,6 +14,8 @@ _BOXES = frozenset(
     {b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"moof", b"styp", b"sidx"}
 )
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_MXF = b"\x06\x0e\x2b\x34"
 _MOST_ITEMS = 1 << 20
 
 
@@ -21,7 +24,8 @@ class Structure:
     """The outermost structure of a file.
 
     Attributes:
-        parts: start and end in bytes of each joined MP4 file; one pair, of the whole file, for others.
+        parts: start and end in bytes of each joined file, where FFmpeg reads the first alone (MP4, FLV, ASF); one
+            pair, of the whole file, for others.
         is_cut: whether the file ends before its own headers say.
         has_fragments: an MP4 that was written as it came, so that nothing in it counts all frames.
     """
@@ -40,13 +44,21 @@ def structure(path: str) -> Structure:
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(0)
-        start = file.read(12)
+        start = file.read(16)
         if start[4:8] in _BOXES:
             return _of_boxes(file, end)
         if start[:4] == b"RIFF":
             return Structure(((0, end),), _last_end(_chunks(file, end)) > end)
         if start[:4] == _EBML:
             return Structure(((0, end),), _last_end(_segments(file, end)) > end)
+        if start[:4] == b"FLV\x01":
+            return _joined(_tags(file), end)
+        if start == _ASF_HEADER:
+            return _joined(_objects(file), end)
+        if start[:4] == b"OggS":
+            return Structure(((0, end),), _last_end(_pages(file)) > end)
+        if start[:4] == _MXF:
+            return Structure(((0, end),), _last_end(_packets(file)) > end)
     return Structure(((0, end),), False)
 
 
@@ -113,6 +125,75 @@ def _segments(file: BinaryIO, end: int) -> Iterator[int]:
         if size == (1 << 7 * length) - 1:
             return
         place += 4 + length + size
+        yield place
+
+
+def _joined(items: Iterator[tuple[bool, int, int]], end: int) -> Structure:
+    """Of items in order: whether one begins a file, where it begins, and where it ends."""
+    starts, last = [0], 0
+    for is_first, begin, item_end in items:
+        last = item_end
+        if is_first and begin:
+            starts.append(begin)
+    return Structure(tuple(zip(starts, [*starts[1:], end], strict=True)), last > end)
+
+
+def _tags(file: BinaryIO) -> Iterator[tuple[bool, int, int]]:
+    """The header and tags of FLV files that follow each other (Adobe's specification 10.1, annex E)."""
+    place = 0
+    for _ in range(_MOST_ITEMS):
+        file.seek(place)
+        head = file.read(11)
+        if head[:4] == b"FLV\x01" and len(head) >= 9:
+            yield True, place, place + 9
+            place += int.from_bytes(head[5:9], "big") + 4
+        elif len(head) == 11 and head[0] & 0x1F in (8, 9, 18):
+            following = place + 11 + int.from_bytes(head[1:4], "big")
+            yield False, place, following
+            place = following + 4  # A tag is followed by its length.
+        else:
+            return
+
+
+def _objects(file: BinaryIO) -> Iterator[tuple[bool, int, int]]:
+    """The outermost objects of ASF files that follow each other; one of unknown size ends them."""
+    place = 0
+    for _ in range(_MOST_ITEMS):
+        file.seek(place)
+        head = file.read(24)
+        size = int.from_bytes(head[16:24], "little")
+        if len(head) < 24 or not 24 <= size < 1 << 62:
+            return
+        yield head[:16] == _ASF_HEADER, place, place + size
+        place += size
+
+
+def _pages(file: BinaryIO) -> Iterator[int]:
+    """The ends of the pages of Ogg."""
+    place = 0
+    for _ in range(_MOST_ITEMS):
+        file.seek(place)
+        head = file.read(27)
+        if len(head) < 27 or head[:4] != b"OggS":
+            return
+        lengths = file.read(head[26])
+        place += 27 + head[26] + sum(lengths)
+        yield place
+
+
+def _packets(file: BinaryIO) -> Iterator[int]:
+    """The ends of the packets of MXF: a key of 16 bytes, a length as in BER, a value."""
+    place = 0
+    for _ in range(_MOST_ITEMS):
+        file.seek(place)
+        head = file.read(25)
+        if len(head) < 17 or head[:4] != _MXF:
+            return
+        wide = head[16] & 0x7F if head[16] & 0x80 else 0
+        if wide > 8:
+            return
+        size = int.from_bytes(head[17 : 17 + wide], "big") if wide else head[16]
+        place += 17 + wide + size
         yield place
 
 

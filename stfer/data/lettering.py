@@ -88,7 +88,12 @@ def _fonts_for(characters: str) -> tuple[tuple[str, str], ...]:
     from matplotlib import font_manager
 
     left, chosen = set(characters), []
-    upright: Any = [f for f in font_manager.fontManager.ttflist if f.style == "normal"]
+    # The font of last resort has a box for every character, which is what is to be avoided.
+    upright: Any = [
+        font
+        for font in font_manager.fontManager.ttflist
+        if font.style == "normal" and not font.name.startswith(("Last Resort", "LastResort"))
+    ]
     while left:
         best = max(upright, key=lambda font: len(left & _characters(font.fname)), default=None)
         if best is None or not left & _characters(best.fname):

@@ -296,12 +296,20 @@ def _by_pillow(data: bytes, name: str, plugin: str) -> np.ndarray:
         import pillow_jxl  # noqa: F401  (registers itself)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            grey = image.mode in ("L", "LA", "1", "I;16")
-            return np.array(ImageOps.exif_transpose(image).convert("L" if grey else "RGB"))
-    # Plug-ins raise whatever their codecs do.
-    except Exception as error:
-        words = " ".join(str(error).split())[:120]
-        raise UnreadableFrameError(f"unreadable file: {name} is damaged {kind} ({words})") from None
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith(
+                "I;16"
+            ):  # Pillow would cut these off at 255, not scale them.
+                return np.array(upright).astype(np.uint16)
+            grey = upright.mode in ("L", "LA", "1")
+            return np.array(
+                upright if upright.mode == "F" else upright.convert("L" if grey else "RGB")
+            )
+    # Plug-ins raise whatever their codecs do, in words about their own code.
+    except Exception:
+        raise UnreadableFrameError(
+            f"unreadable file: {name} is a damaged or cut {kind} picture"
+        ) from None
 
 
 def _upright(image: np.ndarray, data: bytes) -> np.ndarray:

@@ -6,6 +6,7 @@ frame is the apex. Records name files; they hold no pixels.
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +73,16 @@ class Dropped:
 def readable(name: str) -> str:
     r"""A file name as text that any encoder takes: bytes that are no UTF-8 become `\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def why_unnamable(path: str) -> str:
+    """What to do where the system's encoding of file names lacks letters of a path; empty where it has all."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        return f"file names are in {encoding} here, which lacks letters of it: set PYTHONUTF8=1"
+    return ""
 
 
 def common_rate(sequences: Iterable[Sequence]) -> float | None:

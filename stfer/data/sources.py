@@ -6,6 +6,7 @@ Light to import: what makes and reads sets is imported when it is needed.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -37,15 +38,13 @@ def default_cache_dir() -> str:
 def _users_cache_dir() -> str:
     import platformdirs
 
-    folder = platformdirs.user_cache_dir("stfer")
-    try:
-        # Without a home, `~` stays as it is, and would become a folder of that name.
+    # Without a home, platformdirs raises, or leaves `~` as it is, which would become a folder of that name.
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = platformdirs.user_cache_dir("stfer")
         if os.path.isabs(folder):
             os.makedirs(folder, exist_ok=True)
         if os.path.isabs(folder) and os.access(folder, os.W_OK):
             return folder
-    except OSError:
-        pass
     made = tempfile.mkdtemp(prefix="stfer-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     sys.stderr.write(
@@ -101,8 +100,8 @@ class Source:
         names = [n if n == SYNTHETIC else os.path.abspath(n) for n in self._names()]
         found: dict[str, Any] = {"data": ",".join(names)}
         if self.is_synthetic:
-            names = ("subjects", "seed", "size", "margin")
-            found |= {f"synthetic_{name}": getattr(self, f"synthetic_{name}") for name in names}
+            flags = ("subjects", "seed", "size", "margin")
+            found |= {f"synthetic_{name}": getattr(self, f"synthetic_{name}") for name in flags}
         if self.neutral:
             found["neutral"] = True
         return found

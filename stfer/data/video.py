@@ -173,7 +173,9 @@ class Video:
         stream = self._stream
         if stream.frames:
             return int(stream.frames)
-        if self.structure.has_fragments:
+        # Ogg's duration is that of what is there.
+        is_ogg = "ogg" in self._container.format.name
+        if self.structure.has_fragments or (self.structure.is_cut and is_ogg):
             return None
         seconds = 0.0
         if stream.duration:

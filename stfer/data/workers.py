@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 _ATTEMPTS = 2
-_CGROUP = Path("/sys/fs/cgroup")
+_NO_QUOTA = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,46 @@ def usable_cores() -> int:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return max(1, min(cores, _quota(_CGROUP)))
+    return max(1, min(cores, cores_of_group()))
+
+
+def cores_of_group(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> int:
+    """Whole cores that the process' control groups (a container, a batch job) allow; a large number without a quota.
+
+    Args:
+        groups: The file that names the process' groups, a line a hierarchy (Linux, version 1 or 2).
+        root: Where the hierarchies are mounted.
+    """
+    allowed = [_NO_QUOTA]
+    with contextlib.suppress(OSError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            top = root / "cpu" if controllers else root
+            folder = top / path.lstrip("/")
+            # A quota may be set at any level from the process' group up.
+            levels = [folder, *folder.parents]
+            allowed += [_quota(level) for level in levels[: levels.index(top) + 1]]
+    return min(allowed)
 
 
 def _quota(folder: Path) -> int:
-    """Whole cores of a control group's quota, of version 2 or 1; a large number without one."""
+    """Whole cores of one control group's quota, of version 2 or 1; a large number without one."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()
         else:
             quota, period = (
-                (folder / "cpu" / name).read_text()
-                for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                (folder / name).read_text() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
             )
         if quota.strip() != "max" and int(quota) > 0:
             return max(1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         pass
-    return 1 << 16
+    return _NO_QUOTA
 
 
 def run(

@@ -18,7 +18,7 @@ import numpy as np
 
 from stfer.data.pictures import EXTRA, PLUGINS, PictureReader, is_picture, is_unread
 from stfer.data.readers import tree
-from stfer.data.sequence import UnreadableFrameError
+from stfer.data.sequence import UnreadableFrameError, why_unnamable
 from stfer.data.video import DEFAULT_RATE, Video, is_stream
 from stfer.data.video_frames import turned
 from stfer.nearest import did_you_mean_path
@@ -173,7 +173,10 @@ def _is_still(name: str) -> bool:
 def _of_images(name: str, paths: tuple[str, ...], rate: float | None, rotate: int) -> Source:
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
-        raise FileNotFoundError(f"{missing[0]} is not there")
+        why = why_unnamable(missing[0])
+        raise FileNotFoundError(
+            f"{missing[0]} " + (f"cannot be read: {why}" if why else "is not there")
+        )
     seconds = () if rate else tuple(tree.stamps(paths))
     if seconds and seconds[-1] > 0:
         rate = (len(seconds) - 1) / seconds[-1]

@@ -31,7 +31,10 @@ PICTURES = {
     "gif": ("GIF", {}),
     "avif": ("AVIF", {}),
 }
-VIDEOS = {"mp4": "libx264", "webm": "libvpx", "avi": "mpeg4", "ts": "libx264"}
+VIDEOS = {
+    "mp4": "libx264", "webm": "libvpx", "avi": "mpeg4", "ts": "libx264", "flv": "flv", "wmv": "wmv2",
+    "ogv": "libvpx", "mxf": "mpeg2video",
+}  # fmt: skip
 TABLES = ("csv", "txt")
 SHARDS = ("header.json", "sequences.csv", "frames-00000.npy")
 MANIFEST = "path,subject,emotion,start,end,sequence\nframes,A,happy,0,2,one\nclip.mp4,B,sad,,,\n"

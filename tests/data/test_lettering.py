@@ -45,6 +45,15 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch):
     lettering._own_characters.cache_clear()
 
 
+def test_the_font_of_last_resort_is_none():
+    """It comes with matplotlib, has every character, and draws each as a box."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    boxes = {name for name in installed if "resort" in name.lower()}
+    assert not boxes & set(families(["怒り", "\U000f0000"]))
+    # For private use: no font with letters has it.
+    assert drawable("a\U000f0000") == "a\\U000f0000"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error:Glyph")
 def test_no_figure_has_boxes():

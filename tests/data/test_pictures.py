@@ -145,8 +145,16 @@ def test_kinds_that_need_a_plugin(tmp_path, monkeypatch, suffix, kind, plugin):
     (tmp_path / name).write_bytes(encoded(BLOCKS, kind, quality=95))
     assert np.abs(read_image(str(tmp_path / name)).astype(int) - BLOCKS).mean() < 5
     (tmp_path / name).write_bytes(encoded(BLOCKS, kind)[:90])
-    with pytest.raises(UnreadableFrameError, match=rf"a\.{suffix} is damaged"):
+    said = rf"unreadable file: a\.{suffix} is a damaged or cut [A-Z]+( XL)? picture$"
+    with pytest.raises(UnreadableFrameError, match=said):
         read_image(str(tmp_path / name))
+
+
+def test_a_deep_picture_of_a_plugin_is_scaled_and_not_cut_off(tmp_path):
+    pytest.importorskip("pillow_jxl")
+    levels = np.array([[0, 1365, 4095]] * 8, np.uint16)
+    (tmp_path / "a.jxl").write_bytes(encoded(levels, "jxl", lossless=True))
+    assert read_image(str(tmp_path / "a.jxl")).tolist() == [[0, 85, 255]] * 8
 
 
 def test_names_of_pictures():

@@ -53,8 +53,12 @@ def test_a_stream_without_time_stamps_is_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "codec"), [("ts", "libx264"), ("mp4", "libx264"), ("webm", "libvpx")]
-)
+    ("suffix", "codec"),
+    [
+        ("ts", "libx264"), ("mp4", "libx264"), ("webm", "libvpx"), ("flv", "flv"), ("wmv", "wmv2"),
+        ("ogv", "libvpx"), ("mkv", "libx264"), ("mpg", "mpeg2video"),
+    ],
+)  # fmt: skip
 def test_joined_files_are_read_to_the_end_of_the_last(tmp_path, suffix, codec):
     part = write_video(tmp_path / f"a.{suffix}", frames(12), codec=codec)
     joined = tmp_path / f"joined.{suffix}"
@@ -64,6 +68,16 @@ def test_joined_files_are_read_to_the_end_of_the_last(tmp_path, suffix, codec):
     np.testing.assert_allclose([s for _, s in found], np.arange(24) / 25, atol=0.002)
     assert video.notes == ["the clock starts anew at frame 12, as in joined files"]
     assert index_video(str(joined)).frames == 24
+
+
+def test_an_avi_that_was_joined_is_read_to_its_end(tmp_path):
+    """FFmpeg itself goes on with the next part there, and with its clock."""
+    part = write_video(tmp_path / "a.avi", frames(12), codec="mpeg4")
+    (tmp_path / "joined.avi").write_bytes(2 * part.read_bytes())
+    found, video = decoded(tmp_path / "joined.avi")
+    matches(found, 2 * levels(12))
+    np.testing.assert_allclose([s for _, s in found], np.arange(24) / 25, atol=0.002)
+    assert video.lost == ""
 
 
 def without_duration(path):
@@ -104,6 +118,10 @@ def noise(count):
         ("a.avi", "mpeg4", {}),
         ("a.mkv", "libx264", {}),
         ("a.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.flv", "flv", {}),
+        ("a.wmv", "wmv2", {}),
+        ("a.ogv", "libvpx", {}),
+        ("a.mxf", "mpeg2video", {}),
     ],
 )
 def test_a_file_that_is_cut_says_how_much_is_left(tmp_path, name, codec, container, threads):
@@ -118,7 +136,7 @@ def test_a_file_that_is_cut_says_how_much_is_left(tmp_path, name, codec, contain
     # What is left are the frames that were there; the last may be half of one.
     np.testing.assert_allclose(found[:-2], whole[: len(found) - 2], atol=0.01)
     said = f"{len(found)} of 30 frames"
-    if "movflags" in container and "frag" in container["movflags"]:
+    if "frag" in container.get("movflags", "") or name in ("a.wmv", "a.ogv"):
         said = f"{len(found)} frames, and the file is cut"  # Nothing in it counts all frames.
     assert video.lost == said
     assert index_video(str(path)).lost(len(found)) == said

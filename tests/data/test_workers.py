@@ -100,17 +100,27 @@ def test_memory_is_bounded_behind_a_slow_item():
         ({"cpu.max": "200000 100000\n"}, 2),
         ({"cpu.max": "150000 100000\n"}, 2),
         ({"cpu.max": "max 100000\n"}, 1 << 16),
+        ({"job/cpu.max": "300000 100000\n"}, 3),
+        ({"job/cpu.max": "300000 100000\n", "job/step/cpu.max": "max 100000\n"}, 3),
+        ({"job/cpu.max": "300000 100000\n", "job/step/cpu.max": "100000 100000\n"}, 1),
+        ({"other/cpu.max": "100000 100000\n"}, 1 << 16),
         ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/docker/cpu.cfs_quota_us": "350000", "cpu/docker/cpu.cfs_period_us": "100000"}, 4),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1 << 16),
+        ({"cpu.max": "100000 0\n"}, 1 << 16),
         ({}, 1 << 16),
         ({"cpu.max": "what"}, 1 << 16),
     ],
 )
 def test_a_containers_quota(tmp_path, files, cores):
+    """Of the process' own control group and of all above it."""
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert workers._quota(tmp_path) == cores
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(text)
+    groups = tmp_path / "cgroup"
+    groups.write_text("4:cpu,cpuacct:/docker\n3:cpuset:/elsewhere\n0::/job/step\n")
+    assert workers.cores_of_group(groups, tmp_path / "root") == cores
+    assert workers.cores_of_group(tmp_path / "absent", tmp_path / "root") == 1 << 16
 
 
 def test_cores_follow_the_affinity():

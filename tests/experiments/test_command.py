@@ -47,6 +47,20 @@ def test_from_a_folder_with_a_package_of_that_name(table):
     assert "if they are one person, write one name" in done.stdout
 
 
+@pytest.mark.slow
+def test_where_file_names_are_ascii(tmp_path):
+    """An old locale: names with other letters cannot be asked for, and that is said."""
+    (tmp_path / "人物").mkdir()
+    (tmp_path / "a.csv").write_text("path,subject,emotion\n人物,1,fear\n", "utf-8")
+    words = ("-m", "stfer", "preprocess", "--dataset=manifest", "--root=a.csv", "--check")
+    done = run(*words, cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "file names are in ascii here, which lacks letters of it: set PYTHONUTF8=1"
+    )
+
+
 def test_commands_by_name(tmp_path):
     done = run("-m", "stfer", "losso", cwd=tmp_path)
     assert done.returncode == 2
@@ -99,9 +113,14 @@ def test_without_a_home_everything_has_a_folder(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("STFER_CACHE_DIR")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    for unusable in ("~/.cache/stfer", str(tmp_path / "file" / "stfer")):
+
+    def nameless(name):
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    for unusable in ("~/.cache/stfer", str(tmp_path / "file" / "stfer"), None):
         sources._users_cache_dir.cache_clear()
-        monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name, found=unusable: found)
+        found = nameless if unusable is None else lambda name, found=unusable: found
+        monkeypatch.setattr(platformdirs, "user_cache_dir", found)
         folder = sources.default_cache_dir()
         assert sources.default_cache_dir() == folder
         assert os.path.isdir(folder)
@@ -112,6 +131,25 @@ def test_without_a_home_everything_has_a_folder(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "home" / name))
     assert sources.default_cache_dir() == str(tmp_path / "home/stfer")
     sources._users_cache_dir.cache_clear()
+
+
+NAMELESS = ("unshare", "--user", "--map-user=54321", "env", "-u", "HOME", "-u", "STFER_CACHE_DIR")
+
+
+def test_a_user_without_a_name_and_a_home(tmp_path):
+    """As in a container that is run with any number for its user."""
+    if subprocess.run([*NAMELESS, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here")
+    asks = "from stfer.data.sources import default_cache_dir; print(default_cache_dir())"
+    words = [*NAMELESS, sys.executable, "-c", asks]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.path.isabs(done.stdout.strip())
+    assert "--cache_dir or $STFER_CACHE_DIR" in done.stderr
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.slow

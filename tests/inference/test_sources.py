@@ -148,7 +148,7 @@ def test_counted_images_are_not_timed(folder):
     assert open_source(str(folder), rate=30).is_timed
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_lists_as_editors_save_them(folder, encoding):
     text = "f1.png\r\n\r\n" + str(folder).replace("/", "\\") + "\\f10.png\r\n"
     (folder / "list.txt").write_bytes(text.encode(encoding))

@@ -19,7 +19,7 @@ from stfer.data.pictures import is_picture, is_unread
 from stfer.data.readers import tree
 from stfer.data.readers.manifest_table import Row, parse
 from stfer.data.readers.registry import register_reader
-from stfer.data.sequence import Dropped, FrameSource, Sequence, readable
+from stfer.data.sequence import Dropped, FrameSource, Sequence, readable, why_unnamable
 from stfer.nearest import did_you_mean_path
 
 _MAX_BYTES = 256 << 20
@@ -69,7 +69,7 @@ def read(
     dropped: list[Dropped] = []
     for row in rows:
         try:
-            result = _sequence(row, _located(manifest.parent, row.path), rate)
+            result = _sequence(row, manifest.parent, rate)
         except ValueError as error:
             errors.append((row.line, str(error)))
             continue
@@ -97,8 +97,11 @@ def _located(folder: Path, path: str) -> Path:
     return found
 
 
-def _sequence(row: Row, path: Path, rate: float | None) -> Sequence | Dropped:
+def _sequence(row: Row, folder: Path, rate: float | None) -> Sequence | Dropped:
     """The row's frames; ValueError where the row is wrong, Dropped where the data are."""
+    if why := why_unnamable(row.path):
+        raise ValueError(f"path {row.path[:200]} cannot be looked for: {why}")
+    path = _located(folder, row.path)
     try:
         is_folder = path.is_dir()
         exists = is_folder or path.exists()

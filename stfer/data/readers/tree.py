@@ -74,7 +74,7 @@ def _unread(paths: list[str], read: int) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a table or list as people save it: UTF-8, or UTF-16 or UTF-32 with its byte order mark.
+    """The text of a table or list as people save it: UTF-8, UTF-16, or UTF-32 with its byte order mark.
 
     Raises:
         UnicodeDecodeError: it is none of these.
@@ -83,6 +83,8 @@ def decode_text(data: bytes) -> str:
         return data.decode("utf-32")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
+    if len(data) > 1 and b"\0" in data[:2]:  # UTF-16 without its mark; no text begins with a zero.
+        return data.decode("utf-16-le" if data[1] == 0 else "utf-16-be")
     return data.decode("utf-8-sig")
 
 

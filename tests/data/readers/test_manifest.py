@@ -170,7 +170,9 @@ def table(root, text, encoding="utf-8", **options):
     return read(root, text.encode(encoding), **options)[0]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_spreadsheets_delimiters_and_encodings(root, encoding, delimiter):
     text = "Path,Subject,Emotion,Start,End\r\nbo.avi,Zoë,fear,2,9\r\n".replace(",", delimiter)

@@ -28,7 +28,7 @@ def test_it_is_small_and_whole(model):
     assert model.classes == (*EMOTIONS_6, "neutral")
     assert model.reference == "auto"
     assert model.card["training"]["subjects"] == {
-        "synthetic pairs 1": [f"S{n:03d}" for n in range(1, 241)]
+        "synthetic pairs 1": [f"S{n:03d}" for n in range(1, 321)]
     }
 
 
@@ -47,7 +47,7 @@ def test_its_card_lies_beside_it(model):
         "python -m experiments.pretrain",
         "Where it fails",
         "London Set",
-        "commit c90d807",
+        "commit cff2ef4",
     ):
         assert part in card
 

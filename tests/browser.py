@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from patience import PATIENCE
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 
 
@@ -20,7 +22,7 @@ def opened(address, width=1280, height=900, dark=False):
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
         )
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * PATIENCE)
         problems, fetched = [], []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: said.type == "error" and problems.append(said.text))

@@ -90,6 +90,7 @@ def test_video_and_curves_are_in_step(folder, tiny):
         assert 0 < page.evaluate("document.querySelector('video').currentTime") < 0.5
 
 
+@pytest.mark.slow
 def test_space_plays_and_the_playhead_moves(folder):
     with browser.opened((folder / "index.html").as_uri()) as page:
         page.wait_for_function("document.querySelector('video').readyState >= 3")
@@ -101,7 +102,7 @@ def test_space_plays_and_the_playhead_moves(folder):
         assert float(page.get_attribute(".playhead", "x1")) > before + 20
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_narrow_wide_and_dark(folder, width):
     grounds = []
     for dark in (False, True):

@@ -71,8 +71,11 @@ def test_logits_equal_numpy_s(architecture, tiny, train):
 
 
 @pytest.mark.parametrize("num_classes", [pytest.param(2, marks=pytest.mark.slow), 7])
-def test_any_number_of_classes_and_any_size(architecture, num_classes):
-    model = create_model(architecture, num_classes=num_classes)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "late_fusion")) for n in TABLE_I]
+)
+def test_any_number_of_classes_and_any_size(name, num_classes):
+    model = create_model(name, num_classes=num_classes)
     clips = jax.ShapeDtypeStruct((2, model.frames, 149, 200, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), clips)
     logits, endpoints = jax.eval_shape(model.apply, variables, clips)

@@ -1,5 +1,6 @@
 """A run on a real Ray cluster of two nodes, one of which dies in the middle."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -16,8 +17,13 @@ from patience import PATIENCE
 ROOT = Path(__file__).parents[2]
 PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
 
-pytest.importorskip("ray", reason="the extra 'ray' is not installed", exc_type=ImportError)
-pytestmark = pytest.mark.filterwarnings("ignore")
+# It is looked for, not imported: that takes a second, and every process of a test run reads this file.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """experiments.search, ablate and votes as a user gives them, on a tiny set."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -15,8 +16,12 @@ import tiny
 from experiments_run import ROOT, run
 from patience import PATIENCE
 
-pytest.importorskip("optuna")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("optuna") is None, reason="the extra 'search' is not installed"
+    ),
+]
 
 SPACE = "learning_rate:log:1e-4:1e-1,batch_size:4|8"
 

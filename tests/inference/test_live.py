@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 
@@ -62,13 +61,39 @@ class Served:
         assert not self._thread.is_alive(), "it closes"
 
 
-def test_newest_frames_skip_what_is_late(tmp_path):
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self):
+        self._now = self._wanted = 0.0
+        self._changed = threading.Condition()
+
+    def monotonic(self):
+        return self._now
+
+    def sleep(self, seconds):
+        with self._changed:
+            self._wanted = self._now + seconds
+            self._changed.wait_for(lambda: self._now >= self._wanted)
+
+    def advance(self, seconds, sleeper):
+        """Let time pass, until the thread sleeps for more of it or has ended."""
+        with self._changed:
+            self._now += seconds
+            self._changed.notify_all()
+            while self._wanted <= self._now and sleeper.is_alive():
+                self._changed.wait(0.01)
+
+
+def test_newest_frames_skip_what_is_late(tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("stfer.inference.live.time", clock)
     path = write_video(tmp_path / "a.mp4", [flat(level) for level in levels(25)])
     frames = NewestFrames(open_source(str(path)))
     given = []
     for frame in frames:
         given.append((frame.number, frame.seconds))
-        time.sleep(0.2)
+        clock.advance(0.2, frames._thread)
     numbers, seconds = zip(*given, strict=True)
     assert list(numbers) == list(range(len(given))), "numbered as they are given out"
     assert 4 <= len(given) <= 8, "a second of video at five looks a second"

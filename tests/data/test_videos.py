@@ -282,8 +282,8 @@ class Counting(VideoReader):
             marks=pytest.mark.slow,
         ),
         ("a.avi", "mpeg4", {"g": "25", "bf": "2", "b": "2000000"}),
-        ("a.ts", "libx264", {"g": "25", "bf": "2"}),
-        ("a.h264", "libx264", {"g": "25"}),
+        pytest.param("a.ts", "libx264", {"g": "25", "bf": "2"}, marks=pytest.mark.slow),
+        pytest.param("a.h264", "libx264", {"g": "25"}, marks=pytest.mark.slow),
     ],
 )
 def test_frames_by_number_far_and_near(tmp_path, name, codec, options):

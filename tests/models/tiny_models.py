@@ -35,6 +35,8 @@ class Tiny:
         shapes = jax.eval_shape(initial.init, jax.random.key(1), self.clips[:1])
 
         def value(path, leaf):
+            if leaf.ndim == 0:
+                return np.zeros((), leaf.dtype)  # the weight of the running averages
             if leaf.ndim == 1:
                 start = float(path[-1].key in ("scale", "var"))
                 return (start + random.uniform(0, 0.2, leaf.shape)).astype(np.float32)

@@ -11,17 +11,14 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chr
 
 
 @contextlib.contextmanager
-def opened(address, width=1280, height=900, dark=False):
+def opened(address, width=1280, height=900):
     """A page at an address; at the end nothing must have gone wrong in it nor been fetched from elsewhere."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     if BROWSER is None:
         pytest.skip("needs a Chromium browser")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-        )
+        page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(1000 * PATIENCE)
         problems, fetched = [], []
         page.on("pageerror", lambda error: problems.append(str(error)))

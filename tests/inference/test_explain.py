@@ -122,7 +122,7 @@ def test_grad_cam_is_its_equation(tiny):
     """By hand for a tower: what stands behind the maps is run on them alone, and its gradient taken."""
     model = tiny("late_fusion")
     clip = noise(2, seed=3)
-    _, endpoints = model.module.apply(model.variables, clip[None] / np.float32(255), train=False)
+    _, endpoints = jax.jit(model.module.apply)(model.variables, clip[None] / np.float32(255))
     name = next(n for n in endpoints if n.endswith("block3/conv3"))
     maps = np.asarray(endpoints[name])[0]  # [tower, rows, columns, channel]
     assert maps.shape[0] == 2
@@ -134,7 +134,7 @@ def test_grad_cam_is_its_equation(tiny):
         return model.module.apply(model.variables, features, method="join")[0][0, 2]
 
     base = jnp.asarray(maps)
-    gradient = np.asarray(jax.grad(logit)(base))
+    gradient = np.asarray(jax.jit(jax.grad(logit))(base))
     by_hand = np.maximum((gradient * maps).sum(-1), 0)
     if by_hand.max() > 0:
         ratio = by_hand.sum((1, 2)) / max(by_hand.sum((1, 2)).max(), 1e-12)

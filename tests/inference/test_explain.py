@@ -154,6 +154,7 @@ def test_mass_inside():
     assert mass_inside(values * 0, np.ones((2, 2), bool)) == 0
 
 
+@pytest.mark.slow
 def test_sheets_of_a_video_and_of_a_set(tiny, tmp_path):
     model = tiny("single_frame")
     frames = [cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)] * 5

@@ -312,6 +312,7 @@ def test_the_median_rule_ends_a_trial_that_falls_behind(shards, tmp_path, untrai
     assert search.best(trials).number == 4
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_is_gone_is_made_up_for_once(shards, tmp_path, untrained):
     one = made(shards, tmp_path)
     study = search.open_study(one)

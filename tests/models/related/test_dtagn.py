@@ -99,6 +99,7 @@ def test_geometry_ignores_place_and_the_scale_of_each_axis(random):
     assert np.isfinite(geometry(jnp.ones((1, 49, 2)))).all()
 
 
+@pytest.mark.slow
 def test_the_joint_logits_are_one_layer_on_both_features(random):
     model = DTAGN(
         size=24, conv_features=(4, 5), appearance_features=(7, 6), geometry_features=(5, 8)

@@ -57,6 +57,7 @@ def test_the_scan_is_a_double_loop(random):
     np.testing.assert_allclose(scan_grid(jnp.asarray(inputs), weights), h[1:, 1:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pass_on_a_flipped_frame_is_the_opposite_corner_s_pass(random):
     x = random.normal(size=(4, 5, 2, 6)).astype(np.float32)
     first = SpatialPass(CORNERS[0], 3, 2)

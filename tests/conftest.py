@@ -7,6 +7,7 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # The test processes fill the cores.
 if "STFER_TESTS_XLA" not in os.environ:
     # All processes of one test run compile a program once; the next run begins with none.
     os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
@@ -22,12 +23,21 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several proce
 
 import pytest
 
+import fork_server
+
 
 def pytest_configure(config):
     """Set JAX up, in every process that runs tests itself."""
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+    is_worker = hasattr(config, "workerinput")
+    if getattr(config.option, "numprocesses", None) and not is_worker:
         return
+    if is_worker:
+        fork_server.start()  # While it can be forked from this process.
     import jax
+
+    import properties
+
+    properties.set_up(quick=config.option.markexpr == "not slow")
 
     jax.config.update("jax_default_matmul_precision", "highest")  # Else TensorFloat-32 on a GPU.
     jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -16,13 +16,20 @@ def run(command, *flags, cwd, draw=False, path=(), **environment):
 
     It is a fork of a process that has imported the libraries; see `fork_server`. Figures are drawn on request only.
     """
+    places = os.pathsep.join(map(str, (TESTS, *path)))
+    return _run((command, *flags), cwd=cwd, draw=draw, PYTHONPATH=places, **environment)
+
+
+def run_code(code, *words, cwd):
+    """`python -c CODE WORDS` in a folder, as a fork too."""
+    return _run(words, cwd=cwd, code=code, PYTHONPATH="")
+
+
+def _run(words, **options):
     with tempfile.TemporaryDirectory() as scratch:
         out, errors = Path(scratch) / "out", Path(scratch) / "errors"
-        words = (command, *flags)
-        places = os.pathsep.join(map(str, (TESTS, *path)))
-        started = Command(words, out, errors, cwd, draw, PYTHONPATH=places, **environment)
-        code = started.wait()
-        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
+        ended = Command(words, out, errors, **options).wait()
+        return subprocess.CompletedProcess(words, ended, out.read_text(), errors.read_text())
 
 
 def run_alone(command, *flags, cwd, **environment):

@@ -3,10 +3,13 @@
 A command is seconds of imports and a moment of work in most tests. One server a test process has done the imports and
 has not started JAX's backend, so a child is as fresh as a new process in all that matters to most tests; one that is
 about start-up, imports or the interpreter's own flags takes a process of its own.
+
+A test process that will run many tests needs the same imports: it forks its server before it sets JAX up (`start`).
 """
 
 import atexit
 import contextlib
+import faulthandler
 import functools
 import importlib
 import json
@@ -15,39 +18,85 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
+
+import psutil
+
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 
 
 class _Server:
-    """The process that forks; one is enough for a test process, see `_server`."""
+    """The process that forks; one is enough for a test process, see `start`."""
 
     def __init__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "JAX_NUM_CPU_DEVICES": "1"},
-        )
+        fresh = "jax" not in sys.modules
+        self._requests, self._answers, self._wait = _forked() if fresh else _spawned()
         atexit.register(self._close)
 
     def ask(self, request: dict) -> str:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
+        return self._answers.readline()
 
     def _close(self) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        self._requests.close()
+        self._answers.close()
+        self._wait()
 
 
-_server = functools.cache(_Server)
+def _spawned() -> tuple[TextIO, TextIO, Callable[[], object]]:
+    """A new process: this one has imported JAX, and may have threads that a fork would break."""
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    return process.stdin, process.stdout, process.wait
+
+
+def _forked() -> tuple[TextIO, TextIO, Callable[[], object]]:
+    """A fork of this process, which does the imports for both."""
+    _import_libraries()
+    (asked, ask), (said, say) = os.pipe(), os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # The runner's thread waits for words.
+        process = os.fork()
+    if not process:
+        try:
+            _leave_pytest(kept=(asked, say))
+            tests = str(ROOT / "tests")
+            path = [p for p in sys.path if p not in ("", str(ROOT)) and not p.startswith(tests)]
+            _serve(open(asked), open(say, "w"), [str(ROOT), *path])  # noqa: SIM115
+        finally:
+            os._exit(0)
+    os.close(asked)
+    os.close(say)
+    return open(ask, "w"), open(said), lambda: os.waitpid(process, 0)
+
+
+def _leave_pytest(kept: tuple[int, ...]) -> None:
+    """Undo what pytest has done to this process: its files, streams and hooks."""
+    faulthandler.disable()
+    first = 3
+    for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(first, number)
+        first = number + 1
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
+    sys.excepthook, sys.unraisablehook = sys.__excepthook__, sys.__unraisablehook__
+    threading.excepthook = threading.__excepthook__
+
+
+start = functools.cache(_Server)
 
 
 class Command:
@@ -59,6 +108,7 @@ class Command:
         errors: File of its errors.
         cwd: Where it runs; a folder that modules are found in, as with `python -m`.
         draw: Whether it draws figures, which takes longer than all else in a tiny run.
+        code: Python code to run instead of a command of ours; the words are its arguments.
         environment: What differs from this process's environment.
     """
 
@@ -69,13 +119,14 @@ class Command:
         errors: Path | None = None,
         cwd: str | Path = ROOT,
         draw: bool = False,
+        code: str = "",
         **environment: str,
     ):
         self._out = out
         self.code: int | None = None
         request = {"words": words, "out": str(out), "errors": str(errors or ""), "cwd": str(cwd)}
-        request |= {"draw": draw, "environment": dict(os.environ) | environment}
-        self.process = int(_server().ask(request))
+        request |= {"draw": draw, "code": code, "environment": dict(os.environ) | environment}
+        self.process = int(start().ask(request))
 
     @property
     def printed(self) -> str:
@@ -84,20 +135,27 @@ class Command:
     def wait(self) -> int:
         """The exit code; negative for a signal."""
         if self.code is None:
-            self.code = int(_server().ask({"wait": self.process}))
+            self.code = int(start().ask({"wait": self.process}))
         return self.code
 
     def ended(self) -> bool:
         if self.code is None:
-            answer = _server().ask({"poll": self.process}).strip()
+            answer = start().ask({"poll": self.process}).strip()
             self.code = None if answer == "running" else int(answer)
         return self.code is not None
+
+    def processor_seconds(self) -> float:
+        """What it has used of its processor, up to now or to its end."""
+        if self.ended():
+            return float(start().ask({"seconds": self.process}))
+        used = psutil.Process(self.process).cpu_times()
+        return used.user + used.system
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process, number)
 
-    def wait_until(self, condition: Callable[[], object], seconds: float = 120.0) -> bool:
+    def wait_until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
         """Watch until the condition holds; False when the command ended before it did."""
         until = time.monotonic() + seconds
         while not condition():
@@ -185,6 +243,10 @@ def _set_jax(started_with: dict) -> None:
 
 
 def _run(request: dict) -> int:
+    if request["code"]:
+        sys.argv = ["-c", *request["words"]]
+        exec(request["code"], {"__name__": "__main__"})
+        return 0
     from experiments import command
     from stfer.reporting import figures
 
@@ -211,8 +273,9 @@ def _spoil() -> None:
         time.time = lambda: start - 100 * (time.monotonic() - begun)
 
 
-def _serve() -> None:
+def _import_libraries() -> None:
     import cv2
+    import jax
     import matplotlib.pyplot
     import orbax.checkpoint
     import pandas
@@ -225,34 +288,43 @@ def _serve() -> None:
     from stfer.runs import crossval, final, plan, source, stop
     from stfer.training.task import TASKS
 
-    del cv2, matplotlib, orbax, pandas, tqdm, command, inference, preprocess, console, from_folders
-    del crossval, final, plan, stop
+    del cv2, jax, matplotlib, orbax, pandas, tqdm, command, inference, preprocess, console
+    del from_folders, crossval, final, plan, stop
     source.source_digests([models.ARCHITECTURES["rnn"], TASKS["classification"]])
-    path = sys.path[1:]  # The first is this file's folder.
-    codes = {}
+
+
+def _serve(requests: TextIO, answers: TextIO, path: list[str]) -> None:
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 1)
+    codes, seconds = {}, {}
 
     def status(process: int, options: int) -> int | None:
         if process not in codes:
-            found, code = os.waitpid(process, options)
+            found, code, used = os.wait4(process, options)
             if not found:
                 return None
             codes[process] = os.waitstatus_to_exitcode(code)
+            seconds[process] = used.ru_utime + used.ru_stime
         return codes[process]
 
-    for line in sys.stdin:
+    for line in requests:
         request = json.loads(line)
         if "wait" in request:
             answer = status(request["wait"], 0)
         elif "poll" in request:
             answer = status(request["poll"], os.WNOHANG)
             answer = "running" if answer is None else answer
+        elif "seconds" in request:
+            answer = seconds[request["seconds"]]
         else:
             answer = os.fork()
             if answer == 0:
                 _child(request, path)
-        sys.stdout.write(f"{answer}\n")
-        sys.stdout.flush()
+        answers.write(f"{answer}\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
-    _serve()
+    _import_libraries()
+    _serve(sys.stdin, sys.stdout, sys.path[1:])  # The first is this file's folder.

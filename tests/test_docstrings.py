@@ -2,12 +2,11 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from experiments_run import run_code
 
 ROOT = Path(__file__).parents[1]
 # Its example needs a set of faces, which tests/runs/test_identity.py has.
@@ -38,14 +37,7 @@ print(json.dumps({name: doctest.testmod(importlib.import_module(name)) for name 
 
 def test_examples_run(tmp_path):
     """In a process of their own: what they register must not be there for other tests."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *WITH_EXAMPLES],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_code(RUN, *WITH_EXAMPLES, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
     assert results.keys() == set(WITH_EXAMPLES)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+import experiments_run
 import stfer
 from experiments.flags import settings
 from stfer.__main__ import commands, usage
@@ -169,7 +170,7 @@ def test_the_readmes_first_look_at_ck_plus_runs(tmp_path):
     for number in range(1, 16):
         (images / f"S005_001_{number:08d}.png").write_bytes(b"never read")
     (labels / "S005_001_00000015_emotion.txt").write_text("   3.0000000e+00\n")
-    done = run("experiments.preprocess", *words, cwd=tmp_path)
+    done = experiments_run.run("preprocess", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Would be left before face detection: 1 sequence" in done.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "CK"]

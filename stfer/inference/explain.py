@@ -18,6 +18,7 @@ probability loses.
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -103,39 +104,62 @@ def grad_cam(
     Raises:
         ValueError: The model has no convolution whose maps have several places.
     """
-    frames = scale_frames(jnp.asarray(clip)[None])
-    found = _layers(model, frames)
-    if not found:
-        raise ValueError(f"{model.architecture} has no convolution that Grad-CAM could look into")
     product = np.ones((len(clip), *clip.shape[1:3]))
-    for path, shape in dict(found[layer] for layer in layers).items():
-        product *= _one_map(model, frames, path, shape, number)
+    looks = (_look(model, clip.shape, layer) for layer in layers)
+    for look in {look.path: look for look in looks}.values():
+        product *= _one_map(look, model, clip, number)
     return (product / max(float(product.max()), 1e-12)).astype(np.float32)
 
 
-def _one_map(
-    model: TrainedModel,
-    frames: jax.Array,
-    path: tuple[str, ...],
-    shape: tuple[int, ...],
-    number: int,
-) -> np.ndarray:
+def _one_map(look: "_Look", model: TrainedModel, clip: np.ndarray, number: int) -> np.ndarray:
     """L of one convolution, with a largest value of 1: [time, size, size]."""
-
-    def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits, maps = _run(model, frames, path, added)
-        others = jnp.delete(logits, number, assume_unique_indices=True)
-        return logits[number] - jax.nn.logsumexp(others), maps
-
-    gradient, maps = jax.jit(jax.grad(score, has_aux=True))(jnp.zeros(shape, jnp.float32))
+    gradient, maps = look.gradient(model.variables, clip[None], number)
     coarse = np.maximum((np.asarray(gradient) * np.asarray(maps)).sum(-1), 0)
     coarse = coarse.reshape(-1, *coarse.shape[-2:])
-    time, size = frames.shape[1:3]
-    if len(coarse) != time:  # Maps of stacked frames are of the clip as a whole.
-        coarse = np.broadcast_to(coarse.mean(0), (time, *coarse.shape[1:]))
-    centres = _field_centres(model, frames, path, shape)
-    fine = np.stack([_at_places(each, centres, size) for each in coarse])
+    if len(coarse) != len(clip):  # Maps of stacked frames are of the clip as a whole.
+        coarse = np.broadcast_to(coarse.mean(0), (len(clip), *coarse.shape[1:]))
+    fine = np.stack([_at_places(each, look.centres, clip.shape[1]) for each in coarse])
     return fine / max(float(fine.max()), 1e-12)
+
+
+class _Look:
+    """A look at one convolution of a model: what all clips of a shape have in common.
+
+    Args:
+        model: As in `grad_cam`.
+        shape: Of a clip, [time, height, width, channel].
+        layer: The convolution's number, see `layers` of `grad_cam`.
+
+    Attributes:
+        path: Of the convolution's module.
+        gradient: Compiled; from the variables, uint8 clips [1, time, height, width, channel] and a class's number to
+            the gradient of its log odds by the convolution's maps, and to the maps.
+        centres: See `_field_centres`.
+    """
+
+    def __init__(self, model: TrainedModel, shape: tuple[int, ...], layer: int):
+        frames = jnp.zeros((1, *shape), jnp.float32)
+        layers = _layers(model, frames)
+        if not layers:
+            raise ValueError(
+                f"{model.architecture} has no convolution that Grad-CAM could look into"
+            )
+        path, of_maps = layers[layer]
+        self.path = path
+
+        def gradient(variables: Any, clips: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
+            def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
+                logits, maps = _run(model.module, variables, scale_frames(clips), path, added)
+                others = jnp.where(jnp.arange(len(logits)) == number, -jnp.inf, logits)
+                return logits[number] - jax.nn.logsumexp(others), maps
+
+            return jax.grad(score, has_aux=True)(jnp.zeros(of_maps, jnp.float32))
+
+        self.gradient = jax.jit(gradient)
+        self.centres = _field_centres(model, frames.shape, path, of_maps)
+
+
+_look = functools.lru_cache(maxsize=2)(_Look)  # The two layers of one model.
 
 
 def _layers(
@@ -162,7 +186,7 @@ def _layers(
 
 
 def _run(
-    model: TrainedModel, frames: jax.Array, path: tuple[str, ...], added: jax.Array
+    module: nn.Module, variables: Any, frames: jax.Array, path: tuple[str, ...], added: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The logits [classes] of one clip with something added to a convolution's maps, and these maps."""
     captured: list[jax.Array] = []
@@ -178,7 +202,7 @@ def _run(
         return y
 
     with nn.intercept_methods(add):
-        _, endpoints = model.module.apply(model.variables, frames, train=False)
+        _, endpoints = module.apply(variables, frames, train=False)
     logits = endpoints["logits"].astype(jnp.float32)
     if captured:
         return logits.reshape(-1, logits.shape[-1])[-1], captured[0]
@@ -188,27 +212,35 @@ def _run(
 
 
 def _field_centres(
-    model: TrainedModel, frames: jax.Array, path: tuple[str, ...], shape: tuple[int, ...]
+    model: TrainedModel, frames: tuple[int, ...], path: tuple[str, ...], maps: tuple[int, ...]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """The pixels (row, column) that the first and the last place of a convolution's maps look at.
 
     Measured: the centre of mass of the place's gradient, over some clips of noise. What normalises a frame by its
     surroundings reaches far but weakly, so the middle of all that is reached would say nothing.
+
+    Args:
+        model: As in `grad_cam`.
+        frames: The shape of a batch of one clip.
+        path: Of the convolution.
+        maps: The shape of its maps.
     """
     random = np.random.default_rng(0)
 
-    @functools.partial(jax.jit, static_argnums=1)
-    def reached(clip: jax.Array, place: int) -> jax.Array:
+    @jax.jit
+    def reached(variables: Any, clip: jax.Array, row: int, column: int) -> jax.Array:
         def total(clip: jax.Array) -> jax.Array:
-            maps = _run(model, clip, path, jnp.zeros(shape, jnp.float32))[1]
-            return maps[..., place, place, :].sum()
+            found = _run(model.module, variables, clip, path, jnp.zeros(maps, jnp.float32))[1]
+            return found[..., row, column, :].sum()
 
         return jnp.abs(jax.grad(total)(clip)).sum((0, 1, 4))
 
     centres = []
-    for place in (0, -1):
-        clips = (random.random(frames.shape, np.float32) for _ in range(_FIELD_DRAWS))
-        seen = np.sum([np.asarray(reached(clip, place)) for clip in clips], axis=0)
+    for row, column in ((0, 0), (maps[-3] - 1, maps[-2] - 1)):
+        clips = (random.random(frames, np.float32) for _ in range(_FIELD_DRAWS))
+        seen = np.sum(
+            [np.asarray(reached(model.variables, clip, row, column)) for clip in clips], axis=0
+        )
         middle = [
             np.average(np.arange(seen.shape[axis]), weights=seen.sum(1 - axis)) for axis in (0, 1)
         ]

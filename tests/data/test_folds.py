@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import (
@@ -15,6 +15,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 
+from properties import examples
 from stfer.data import folds as protocol
 
 # 23 subjects with gappy ids and 1 to 4 sequences each, in an order of no meaning.
@@ -182,7 +183,7 @@ names = st.text("ab01/ S", min_size=1, max_size=4)
 sets = st.lists(names, min_size=2, max_size=60).filter(lambda subjects: len(set(subjects)) > 1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(subjects=sets, name=st.sampled_from(["loso", "kfold"]), data=st.data())
 def test_any_set_of_subjects_is_cut_into_sides_that_share_nobody(subjects, name, data):
     people = np.asarray(subjects, dtype=str)

@@ -8,9 +8,10 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from properties import examples
 from stfer.data.sequence import EMOTIONS_6, Dropped
 from stfer.data.shards import ShardWriter, from_arrays, load_data, load_shards, write_shards
 from stfer.storage.journal import Journal
@@ -209,7 +210,7 @@ kinds = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     streams=st.dictionaries(
@@ -255,7 +256,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data())
 def test_a_kill_at_any_byte_goes_on_to_the_same_bytes(tmp_path_factory, whole, data):
     """The journal cut anywhere, and any of the arrays cut or longer than it says."""
@@ -282,7 +283,7 @@ def test_a_kill_at_any_byte_goes_on_to_the_same_bytes(tmp_path_factory, whole, d
 entries = st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(wanted=entries, data=st.data())
 def test_a_journal_cut_at_any_byte_keeps_its_whole_lines(tmp_path_factory, wanted, data):
     path = tmp_path_factory.mktemp("journal") / "journal"

@@ -123,19 +123,41 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def copied(tree, monkeypatch):
-    """Let `ensure` copy the drawn tree instead of drawing it again; returns the list of calls."""
+def instead(monkeypatch):
+    """Let `ensure` take a tree instead of drawing one; returns what sets the tree and gives the list of calls."""
     calls = []
 
-    def copy(out, subjects, seed, workers, progress):
-        calls.append((subjects, seed))
-        shutil.copytree(tree, out)
-        return out
+    def take(make):
+        def generate(out, subjects, seed, workers, progress):
+            calls.append((subjects, seed))
+            make(out)
+            return out
 
-    monkeypatch.setattr(default, "generate", copy)
-    return calls
+        monkeypatch.setattr(default, "generate", generate)
+        return calls
+
+    return take
 
 
+@pytest.fixture
+def copied(tree, instead):
+    """`ensure` copies the drawn tree."""
+    return instead(lambda out: shutil.copytree(tree, out))
+
+
+@pytest.fixture
+def sketched(ck_sequence, face, instead):
+    """`ensure` gets the same simple face in all frames of the six sequences."""
+
+    def sketch(out):
+        for take, code in enumerate(CODES, start=1):
+            label = f"   {code}.0000000e+00\n".encode()
+            ck_sequence(out, "S001", f"{take:03d}", 15, label, face(120, 160))
+
+    return instead(sketch)
+
+
+@pytest.mark.slow
 def test_ensure_makes_shards_with_every_face_found_and_keeps_no_frames(tmp_path, copied):
     folder = default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False)
     shards = load_shards(folder)
@@ -164,8 +186,8 @@ def test_ensure_makes_a_damaged_set_again(tmp_path, copied):
     assert len(copied) == 2
 
 
-def test_an_interrupted_ensure_is_not_taken_for_a_finished_one(tmp_path, copied, monkeypatch):
-    copy = default.generate
+def test_an_interrupted_ensure_is_not_taken_for_a_finished_one(tmp_path, sketched, monkeypatch):
+    sketch = default.generate
 
     def interrupted(out, *rest):
         leftover = out.with_name(f".{out.name}.partial-abc")
@@ -178,10 +200,12 @@ def test_an_interrupted_ensure_is_not_taken_for_a_finished_one(tmp_path, copied,
         default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False)
     folder = default.shard_folder(tmp_path, 1, SEED)
     assert not folder.exists()
-    monkeypatch.setattr(default, "generate", copy)
+    monkeypatch.setattr(default, "generate", sketch)
     assert default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False) == folder
     assert not list(tmp_path.rglob("half.png"))
     assert len(load_shards(folder)) == 6
+    assert default.ensure(tmp_path, subjects=1, seed=SEED, workers=1, progress=False) == folder
+    assert sketched == [(1, SEED)], "found again, not made again"
 
 
 @pytest.mark.slow

@@ -293,10 +293,15 @@ class Counting(VideoReader):
     [
         ("a.mp4", "libx264", {"g": "25", "bf": "2"}),
         ("a.mkv", "libx264", {"g": "25", "bf": "2"}),
-        ("a.webm", "libvpx", {"g": "25", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+        pytest.param(
+            "a.webm",
+            "libvpx",
+            {"g": "25", "auto-alt-ref": "1", "lag-in-frames": "16"},
+            marks=pytest.mark.slow,
+        ),
         ("a.avi", "mpeg4", {"g": "25", "bf": "2", "b": "2000000"}),
-        ("a.ts", "libx264", {"g": "25", "bf": "2"}),
-        ("a.h264", "libx264", {"g": "25"}),
+        pytest.param("a.ts", "libx264", {"g": "25", "bf": "2"}, marks=pytest.mark.slow),
+        pytest.param("a.h264", "libx264", {"g": "25"}, marks=pytest.mark.slow),
     ],
 )
 def test_frames_by_number_far_and_near(tmp_path, name, codec, options):

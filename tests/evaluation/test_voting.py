@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -69,7 +69,6 @@ def test_wrong_arrays_are_refused(wrong):
         voting.shares(wrong)
 
 
-@settings(deadline=None)
 @given(CLIPS, st.randoms())
 def test_the_order_of_clips_does_not_matter(clips, random):
     order = list(range(len(clips)))
@@ -79,7 +78,6 @@ def test_the_order_of_clips_does_not_matter(clips, random):
         np.testing.assert_array_equal(voting.shares(clips[order])[name], share)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
 def test_one_hot_clips_vote_as_they_are_counted(labels):
     clips = np.eye(6)[labels]
@@ -92,7 +90,6 @@ def test_one_hot_clips_vote_as_they_are_counted(labels):
     np.testing.assert_array_equal(shares["maximum"], expected)
 
 
-@settings(deadline=None)
 @given(CLIPS, st.data())
 def test_clips_may_come_in_parts(clips, data):
     cuts = data.draw(st.lists(st.integers(1, len(clips)), max_size=4))

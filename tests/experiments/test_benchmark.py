@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from experiments.benchmark import networks
+from patience import PATIENCE
 
 
 def run(*arguments):
@@ -14,7 +15,7 @@ def run(*arguments):
         [sys.executable, "-m", "experiments.benchmark", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

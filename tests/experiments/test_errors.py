@@ -42,6 +42,7 @@ def test_a_fault_of_the_users_model_says_that_it_is_unexpected_and_where(tmp_pat
     assert "Traceback" in run("loso", *flags, "--debug", cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_the_traceback_of_a_run_is_kept_in_its_folder(tmp_path, flags):
     text = BROKEN.format("ValueError").replace(
         "        raise", "        if train:\n            raise"

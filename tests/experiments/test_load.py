@@ -41,7 +41,7 @@ def test_folds_leave_no_memory_and_no_open_files_behind(tmp_path, capsys):
         done = len(list(folds.glob("*/fold.json")))
         return done if done not in samples and done else 0
 
-    while command.wait_until(another, 600):
+    while command.wait_until(another):
         try:
             samples[another()] = counts(command.process)
         except FileNotFoundError:

@@ -1,6 +1,7 @@
 """experiments.search, ablate and votes as a user gives them, on a tiny set."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -13,9 +14,14 @@ import pytest
 
 import tiny
 from experiments_run import ROOT, run
+from patience import PATIENCE
 
-pytest.importorskip("optuna")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("optuna") is None, reason="the extra 'search' is not installed"
+    ),
+]
 
 SPACE = "learning_rate:log:1e-4:1e-1,batch_size:4|8"
 
@@ -93,7 +99,7 @@ def test_a_killed_search_loses_at_most_the_trial_under_way(folder, flags, whole)
             [sys.executable, "-m", "experiments.search", *words], cwd=folder, env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until = time.monotonic() + 300
+        until = time.monotonic() + PATIENCE
         while finished(folder / "killed" / "study.db") < wanted:
             assert process.poll() is None
             assert time.monotonic() < until
@@ -119,7 +125,7 @@ def test_two_processes_work_on_one_study(folder, flags):
         for _ in range(2)
     ]  # fmt: skip
     for process in both:
-        _, printed = process.communicate(timeout=300)
+        _, printed = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, printed
     assert len(trials_of(folder / "both")) == 9
     with sqlite3.connect(folder / "both" / "study.db") as connection:

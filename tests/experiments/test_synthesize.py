@@ -9,6 +9,7 @@ import time
 import pytest
 
 from experiments_run import run
+from patience import PATIENCE
 
 COMMAND = (sys.executable, "-m", "experiments.synthesize")
 
@@ -59,10 +60,10 @@ def test_a_killed_run_leaves_no_set_and_no_workers(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not list(tmp_path.glob(".out.partial-*/**/*.png")):
             assert process.poll() is None
-            assert time.monotonic() < deadline
+            assert time.monotonic() < until
             time.sleep(0.1)
         workers = children(process.pid)
         assert len(workers) >= 2
@@ -70,7 +71,7 @@ def test_a_killed_run_leaves_no_set_and_no_workers(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "out").exists()
-    deadline = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while any(alive(worker) for worker in workers):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < until
         time.sleep(0.1)

@@ -30,7 +30,8 @@ def flags(tmp_path_factory):
     return (f"--model={model}", f"--cache_dir={home}", "--synthetic_subjects=2", "--modules=tiny")
 
 
-@pytest.mark.parametrize("command", ["evaluate", pytest.param("explain", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["evaluate", "explain"])
 def test_the_default_set_is_made_at_the_models_size(command, flags, tmp_path):
     done = run(command, *flags, f"--out={tmp_path / 'out'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

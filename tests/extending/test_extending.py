@@ -77,13 +77,14 @@ def _without_docstrings(tree):
     return tree
 
 
+@pytest.mark.slow  # A quick test trains the example of README.md.
 @pytest.mark.parametrize(
     ("modules", "arch"),
     [
         ("per_frame_loss", "frame_by_frame"),
-        pytest.param("landmarks", "with_landmarks", marks=pytest.mark.slow),
-        pytest.param("dropout", "with_dropout", marks=pytest.mark.slow),
-        pytest.param("two_stages", "apex_then_pair", marks=pytest.mark.slow),
+        ("landmarks", "with_landmarks"),
+        ("dropout", "with_dropout"),
+        ("two_stages", "apex_then_pair"),
     ],
 )
 def test_an_architecture_from_outside_trains(loso, modules, arch):

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 
@@ -13,6 +12,7 @@ import pytest
 
 import browser
 from drawn_faces import draw_face
+from patience import PATIENCE
 from stfer.data.faces import Face
 from stfer.errors import is_for_user
 from stfer.inference import load_model
@@ -51,24 +51,50 @@ class Served:
 
         self._thread = threading.Thread(target=work)
         self._thread.start()
-        assert served.wait(60)
+        assert served.wait(PATIENCE)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.stop.set()
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "it closes"
 
 
-def test_newest_frames_skip_what_is_late(tmp_path):
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self):
+        self._now = self._wanted = 0.0
+        self._changed = threading.Condition()
+
+    def monotonic(self):
+        return self._now
+
+    def sleep(self, seconds):
+        with self._changed:
+            self._wanted = self._now + seconds
+            self._changed.wait_for(lambda: self._now >= self._wanted)
+
+    def advance(self, seconds, sleeper):
+        """Let time pass, until the thread sleeps for more of it or has ended."""
+        with self._changed:
+            self._now += seconds
+            self._changed.notify_all()
+            while self._wanted <= self._now and sleeper.is_alive():
+                self._changed.wait(0.01)
+
+
+def test_newest_frames_skip_what_is_late(tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("stfer.inference.live.time", clock)
     path = write_video(tmp_path / "a.mp4", [flat(level) for level in levels(25)])
     frames = NewestFrames(open_source(str(path)))
     given = []
     for frame in frames:
         given.append((frame.number, frame.seconds))
-        time.sleep(0.2)
+        clock.advance(0.2, frames._thread)
     numbers, seconds = zip(*given, strict=True)
     assert list(numbers) == list(range(len(given))), "numbered as they are given out"
     assert 4 <= len(given) <= 8, "a second of video at five looks a second"
@@ -78,7 +104,7 @@ def test_newest_frames_skip_what_is_late(tmp_path):
 def test_messages_come_and_it_ends_with_the_video(tiny, clip):
     with (
         Served(tiny("single_frame"), clip) as live,
-        urllib.request.urlopen(live.address + "events", timeout=20) as stream,
+        urllib.request.urlopen(live.address + "events", timeout=PATIENCE) as stream,
     ):
         assert stream.headers["Content-Type"] == "text/event-stream"
         messages = [json.loads(line[6:]) for line in stream if line.startswith(b"data: ")]
@@ -111,9 +137,9 @@ def test_other_names_and_paths_are_refused(tiny, clip):
         assert live.address.startswith("http://127.0.0.1:")
         foreign = urllib.request.Request(live.address, headers={"Host": "example.org"})
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(foreign, timeout=20)
+            urllib.request.urlopen(foreign, timeout=PATIENCE)
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(live.address + "frames.csv", timeout=20)
+            urllib.request.urlopen(live.address + "frames.csv", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +167,10 @@ def test_a_foreign_name_is_refused_whatever_is_bound(host):
     with make_server(host, 0, "page", Messages()) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         at = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}/"
-        assert urllib.request.urlopen(at, timeout=20).read() == b"page"
+        assert urllib.request.urlopen(at, timeout=PATIENCE).read() == b"page"
         foreign = urllib.request.Request(at, headers={"Host": f"example.org:{server.server_port}"})
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(foreign, timeout=20)
+            urllib.request.urlopen(foreign, timeout=PATIENCE)
         server.shutdown()
 
 
@@ -172,10 +198,11 @@ def test_it_stops_when_asked_and_after_so_many_frames(tiny, clip):
     with Served(tiny("single_frame"), clip):
         pass
     with Served(tiny("single_frame"), clip, max_frames=3) as live:
-        live._thread.join(20)
+        live._thread.join(PATIENCE)
         assert live.session.frames == 3
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(tiny, tmp_path):
     frames = [cv2.cvtColor(draw_face(120, 160), cv2.COLOR_GRAY2RGB)] * 600
     path = write_video(

@@ -1,10 +1,12 @@
 """ONNX: what onnxruntime computes is what the model computes, for every architecture; the script runs without us."""
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import types
 
 import cv2
 import jax
@@ -24,8 +26,11 @@ from stfer.inference.windows import window
 from stfer.models import ARCHITECTURES, create_model, registration
 from videos import write_video
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-pytest.importorskip("jax2onnx", reason="needs the extra onnx")
+# They are looked for, not imported: that takes seconds, and every process of a test run reads this file.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnxruntime", "jax2onnx"))),
+    reason="needs the extra onnx",
+)
 
 PAPER = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
 # Small versions of the other architectures that ship.
@@ -67,6 +72,8 @@ def test_every_architecture_that_ships_is_tested():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*PAPER, *OTHERS])
 def test_every_architecture_gives_the_models_probabilities(tiny, name, tmp_path):
+    import onnxruntime
+
     model = tiny(name) if name in PAPER else other_model(name)
     file = tmp_path / "model.onnx"
     file.write_bytes(onnx_program(model))
@@ -81,6 +88,7 @@ def test_every_architecture_gives_the_models_probabilities(tiny, name, tmp_path)
     assert json.loads(about["clips"])["offsets"] == list(model.rule.offsets)
 
 
+@pytest.mark.slow
 def test_inlining_changes_no_number(tiny):
     """Loops, calls and branches by platform are gone, and the numbers stay."""
     model = tiny("rnn")
@@ -97,12 +105,12 @@ def test_inlining_changes_no_number(tiny):
 
 
 def test_what_cannot_be_converted_says_so(tiny, monkeypatch):
-    import jax2onnx
-
     def refuse(*arguments, **options):
         raise NotImplementedError("no plugin for primitive 'odd'")
 
-    monkeypatch.setattr(jax2onnx, "to_onnx", refuse)
+    converter = types.ModuleType("jax2onnx")
+    converter.to_onnx = refuse
+    monkeypatch.setitem(sys.modules, "jax2onnx", converter)
     with pytest.raises(
         UserError, match="single_frame cannot be converted to ONNX: no plugin for primitive 'odd'"
     ):

@@ -131,6 +131,7 @@ def test_one_table_of_all(done):
     assert [{k: v for k, v in row.items() if k != "input"} for row in frames[8:13]] == own
 
 
+@pytest.mark.slow
 def test_the_overview_in_a_browser(done):
     _, folder, _ = done
     with browser.opened((folder / "index.html").as_uri(), 390) as page:

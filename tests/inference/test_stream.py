@@ -91,11 +91,14 @@ def test_reads_little_ahead_and_keeps_little(tiny):
     assert sizes[1] - sizes[0] < 1e6
 
 
-def test_notebook_use(tiny):
-    model = tiny("conv3d", detector="none")
+@pytest.mark.parametrize(
+    ("name", "time"), [("single_frame", 1), pytest.param("conv3d", 5, marks=pytest.mark.slow)]
+)
+def test_notebook_use(tiny, name, time):
+    model = tiny(name, detector="none")
     pixels = noise(8)
     prediction = model.predict(pixels)
-    expected = model.predict_clips(np.stack([pixels[i : i + 5] for i in range(4)]))
+    expected = model.predict_clips(np.stack([pixels[i : i + time] for i in range(9 - time)]))
     np.testing.assert_allclose(prediction.clip_probabilities, expected, rtol=1e-5, atol=1e-7)
     assert list(prediction.probabilities) == list(model.classes)
     np.testing.assert_allclose(

@@ -90,6 +90,7 @@ def test_video_and_curves_are_in_step(folder, tiny):
         assert 0 < page.evaluate("document.querySelector('video').currentTime") < 0.5
 
 
+@pytest.mark.slow
 def test_space_plays_and_the_playhead_moves(folder):
     with browser.opened((folder / "index.html").as_uri()) as page:
         page.wait_for_function("document.querySelector('video').readyState >= 3")
@@ -101,11 +102,12 @@ def test_space_plays_and_the_playhead_moves(folder):
         assert float(page.get_attribute(".playhead", "x1")) > before + 20
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_narrow_wide_and_dark(folder, width):
     grounds = []
-    for dark in (False, True):
-        with browser.opened((folder / "index.html").as_uri(), width, dark=dark) as page:
+    with browser.opened((folder / "index.html").as_uri(), width) as page:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             label = page.locator("fieldset label").first.bounding_box()
             assert label["height"] >= 40, "large enough for a finger"
@@ -115,6 +117,7 @@ def test_narrow_wide_and_dark(folder, width):
     assert max(grounds[1]) < 50
 
 
+@pytest.mark.slow
 def test_a_prediction_without_a_face_has_a_page_too(tiny, tmp_path):
     path = write_video(tmp_path / "empty.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 5)
     model = tiny("single_frame")

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from properties import examples
 from stfer.data.clips import (
     ClipRule,
     evaluation_clips,
@@ -124,7 +125,7 @@ rules = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(rule=rules, frames=st.integers(1, 45), stride=st.integers(1, 7))
 def test_a_video_gives_the_clips_that_its_rule_gives_a_sequence(rule, frames, stride):
     """At every frame the clip is the training clip of the sequence that ends there; slid, they are all of a rule's."""
@@ -203,7 +204,7 @@ def test_a_clock_that_stands_still_needs_no_more_memory():
 
 def test_a_history_by_time_forgets():
     history = History(window(LATE, rate=25))
-    for number in range(10_000):
+    for number in range(1_000):
         history.add(number, "item", number / 100)
     assert len(history._recent) < 62
 

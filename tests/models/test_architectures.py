@@ -70,9 +70,14 @@ def test_logits_equal_numpy_s(architecture, tiny, train):
     assert np.ptp(expected, axis=0).max() > 0.01  # the rows differ
 
 
+# What every architecture does alike is tried quickly on one of them.
+ALIKE = [pytest.param(n, marks=[pytest.mark.slow] * (n != "late_fusion")) for n in TABLE_I]
+
+
 @pytest.mark.parametrize("num_classes", [pytest.param(2, marks=pytest.mark.slow), 7])
-def test_any_number_of_classes_and_any_size(architecture, num_classes):
-    model = create_model(architecture, num_classes=num_classes)
+@pytest.mark.parametrize("name", ALIKE)
+def test_any_number_of_classes_and_any_size(name, num_classes):
+    model = create_model(name, num_classes=num_classes)
     clips = jax.ShapeDtypeStruct((2, model.frames, 149, 200, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), clips)
     logits, endpoints = jax.eval_shape(model.apply, variables, clips)
@@ -108,8 +113,9 @@ def test_bfloat16_computes_in_bfloat16_and_answers_in_float32(architecture, tiny
     assert np.any(np.asarray(logits) != np.asarray(exact))
 
 
-def test_the_smallest_size_is_exact(architecture):
-    model = create_model(architecture)
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_smallest_size_is_exact(name):
+    model = create_model(name)
     _, endpoints = jax.eval_shape(
         lambda: model.init_with_output(jax.random.key(0), jnp.zeros((1, model.frames, 128, 128, 3)))
     )[0]

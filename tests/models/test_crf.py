@@ -7,16 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stfer.models.layers.crf import (
-    Chain,
-    ChainPotentials,
-    last_label_scores,
-    log_likelihood,
-    log_partition,
-    marginals,
-    viterbi,
-)
+from stfer.models.layers import crf
+from stfer.models.layers.crf import Chain, ChainPotentials
 
+log_likelihood, log_partition, marginals, viterbi, last_label_scores = map(
+    jax.jit,
+    (crf.log_likelihood, crf.log_partition, crf.marginals, crf.viterbi, crf.last_label_scores),
+)
 TIME, LABELS = 5, 3
 PATHS = np.array(list(itertools.product(range(LABELS), repeat=TIME)))
 
@@ -68,9 +65,9 @@ def test_the_likelihood_of_partly_known_labels(chain):
     expected = np.log(weights[agree].sum() / weights.sum())
     np.testing.assert_allclose(log_likelihood(chain, jnp.asarray(allowed)), expected, rtol=1e-5)
     np.testing.assert_allclose(log_likelihood(chain, jnp.ones((TIME, LABELS))), 0, atol=1e-6)
-    gradient = jax.grad(lambda u: log_likelihood(chain._replace(unary=u), jnp.asarray(allowed)))(
-        chain.unary
-    )
+    gradient = jax.jit(
+        jax.grad(lambda u: log_likelihood(chain._replace(unary=u), jnp.asarray(allowed)))
+    )(chain.unary)
     assert np.isfinite(gradient).all()
 
 

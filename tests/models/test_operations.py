@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import QUICK, TINY
 
+from properties import examples
 from stfer.models import create_model
 from stfer.models.layers import convolution, pooling, winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
@@ -97,7 +98,7 @@ def convolutions(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(convolutions())
 def test_any_convolution_and_its_gradients_equal_xla_s(case):
     with pytest.MonkeyPatch.context() as patch:

@@ -1,5 +1,7 @@
 """Batch statistics: padding rows leave no trace, several devices are one, running statistics move as Keras'."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,11 @@ def _step(case, params, clips, labels, mask, total):
 
     (value, (logits, stats)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
     return value, gradients, logits, stats
+
+
+def trained(layer):
+    """A layer's training pass, compiled."""
+    return jax.jit(functools.partial(layer.apply, train=True, mutable=["batch_stats"]))
 
 
 def assert_trees_close(actual, expected):
@@ -115,8 +122,8 @@ def test_running_statistics_are_the_bias_corrected_exponential_average():
 def test_a_batch_of_padding_alone_leaves_the_running_statistics():
     x = np.ones((2, 3, 3, 4), np.float32)
     layer = BatchNorm()
-    variables = layer.init(jax.random.key(0), x)
-    y, updated = layer.apply(variables, x, train=True, mask=np.zeros(2), mutable=["batch_stats"])
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
+    y, updated = trained(layer)(variables, x, mask=np.zeros(2))
     assert np.isfinite(y).all()
     np.testing.assert_array_equal(updated["batch_stats"]["mean"], np.zeros(4))
     np.testing.assert_array_equal(updated["batch_stats"]["var"], np.ones(4))
@@ -134,6 +141,6 @@ def test_evaluation_ignores_the_batch(architecture, tiny):
 def test_statistics_of_a_constant_batch_are_finite(size):
     x = np.full(size, 7.0, np.float32)
     layer = BatchNorm()
-    variables = layer.init(jax.random.key(0), x)
-    y, _ = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
+    y, _ = trained(layer)(variables, x)
     np.testing.assert_allclose(y, np.zeros(size), atol=1e-2)

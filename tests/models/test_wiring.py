@@ -13,7 +13,10 @@ from stfer.models.rnn import GRU, hard_sigmoid
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-@pytest.mark.parametrize("name", ["late_fusion", "rnn"])
+TOWERS = ["late_fusion", pytest.param("rnn", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", TOWERS)
 def test_shared_towers_equal_a_loop_over_towers(tiny, name):
     case = tiny(name)
     model = case.model
@@ -21,7 +24,7 @@ def test_shared_towers_equal_a_loop_over_towers(tiny, name):
         model.block1_features, model.block2_features, model.block3_features, jnp.float32, None
     )
     variables = {"params": case.params["tower"], "batch_stats": case.batch_stats["tower"]}
-    _, endpoints = case.apply(case.variables, case.clips)
+    endpoints = case.endpoints
     alone_on = jax.jit(lambda frame: tower.apply(variables, frame, False, None))
     for time in range(model.frames):
         features, alone = alone_on(case.clips[:, time])
@@ -30,8 +33,8 @@ def test_shared_towers_equal_a_loop_over_towers(tiny, name):
             np.testing.assert_allclose(endpoints[key][:, time], value, **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["late_fusion", "rnn"])
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", TOWERS)
+@pytest.mark.parametrize("train", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_permuting_the_frames_permutes_the_towers(tiny, name, train):
     case = tiny(name)
     order = np.roll(np.arange(case.model.frames), 1)
@@ -49,13 +52,13 @@ def test_permuting_the_frames_permutes_the_towers(tiny, name, train):
     assert np.abs(permuted_logits - logits).max() > 1e-4  # the head knows which frame is which
 
 
-def changed(case, key, time):
-    """Which towers' features of `key` change with frame `time`."""
-    _, before = case.apply(case.variables, case.clips)
+def changed(case, time, *keys):
+    """Of each key, which towers' features change with frame `time`."""
     clips = case.clips.copy()
     clips[:, time] = 1 - clips[:, time]
     _, after = case.apply(case.variables, clips)
-    return np.flatnonzero(np.any(before[key] != after[key], axis=(0, 2, 3, 4)))
+    differ = (np.asarray(case.endpoints[key]) != np.asarray(after[key]) for key in keys)
+    return [list(np.flatnonzero(each.any(axis=(0, 2, 3, 4)))) for each in differ]
 
 
 @pytest.mark.parametrize("time", range(10))
@@ -67,8 +70,7 @@ def test_slow_fusion_stacks_frames_0_3_2_5_4_7_6_9(tiny, time):
         if frames[0] <= time <= frames[1]
     ]
     second = sorted({stack // 2 for stack in first})
-    assert list(changed(case, "block1/conv", time)) == first
-    assert list(changed(case, "block2/conv", time)) == second
+    assert changed(case, time, "block1/conv", "block2/conv") == [first, second]
 
 
 def test_slow_fusion_shares_its_blocks(tiny):
@@ -82,10 +84,9 @@ def test_slow_fusion_shares_its_blocks(tiny):
 @pytest.mark.parametrize("time", range(5))
 def test_conv3d_goes_from_five_frames_to_three_to_one(tiny, time):
     case = tiny("conv3d")
-    _, endpoints = case.apply(case.variables, case.clips)
-    assert [endpoints[f"block{i}/pool"].shape[1] for i in (1, 2)] == [3, 1]
-    assert endpoints["block3/conv1"].ndim == 4
-    assert list(changed(case, "block1/conv", time)) == [i for i in range(3) if i <= time <= i + 2]
+    assert [case.endpoints[f"block{i}/pool"].shape[1] for i in (1, 2)] == [3, 1]
+    assert case.endpoints["block3/conv1"].ndim == 4
+    assert changed(case, time, "block1/conv") == [[i for i in range(3) if i <= time <= i + 2]]
 
 
 def test_early_fusion_s_first_kernel_sees_the_frames_in_order(tiny):
@@ -121,9 +122,11 @@ def test_the_gru_equals_numpy_s_recurrence(activation, in_numpy):
     random = np.random.default_rng(0)
     inputs = random.normal(size=(6, 4, 9)).astype(np.float32)  # [time, batch, in]
     module = GRU(5, activation)
-    variables = module.init(jax.random.key(0), inputs)
-    variables = jax.tree.map(lambda leaf: leaf + random.normal(size=leaf.shape), variables)
-    states = module.apply(variables, inputs)
+    variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
+    variables = jax.tree.map(
+        lambda leaf: random.normal(size=leaf.shape).astype(np.float32), variables
+    )
+    states = jax.jit(module.apply)(variables, inputs)
     for time in range(len(inputs)):
         expected = numpy_models.gru(inputs[: time + 1], variables["params"], in_numpy)
         np.testing.assert_allclose(states[time], expected, **CLOSE)

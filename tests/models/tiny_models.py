@@ -1,5 +1,7 @@
 """Tiny versions of the architectures: every layer is there, few features, the smallest clips that pass."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -30,21 +32,30 @@ class Tiny:
             np.float32
         )
         initial = create_model(name, **TINY)  # axis_name is bound only inside a mapped function
-        variables = jax.jit(initial.init, compiler_options=QUICK)(jax.random.key(1), self.clips[:1])
+        shapes = jax.eval_shape(initial.init, jax.random.key(1), self.clips[:1])
+
+        def value(path, leaf):
+            if leaf.ndim == 0:
+                return np.zeros((), leaf.dtype)  # the weight of the running averages
+            if leaf.ndim == 1:
+                start = float(path[-1].key in ("scale", "var"))
+                return (start + random.uniform(0, 0.2, leaf.shape)).astype(np.float32)
+            # Glorot's range; NumPy draws it without a program to compile.
+            fans = np.prod(leaf.shape[:-2], initial=1) * (leaf.shape[-1] + leaf.shape[-2])
+            return (random.uniform(-1, 1, leaf.shape) * np.sqrt(6 / fans)).astype(np.float32)
+
         self.params, self.batch_stats = (
-            jax.tree.map(
-                lambda leaf: (
-                    leaf + random.uniform(0, 0.2, leaf.shape).astype(np.float32)
-                    if leaf.ndim == 1
-                    else leaf
-                ),
-                variables[kind],
-            )
+            jax.tree_util.tree_map_with_path(value, shapes[kind])
             for kind in ("params", "batch_stats")
         )
         self.variables = {"params": self.params, "batch_stats": self.batch_stats}
         self.apply = jax.jit(self.model.apply, compiler_options=QUICK)
         self.train = jax.jit(self.training_pass, compiler_options=QUICK)
+
+    @functools.cached_property
+    def endpoints(self):
+        """What an evaluation of the clips gives, by name."""
+        return self.apply(self.variables, self.clips)[1]
 
     def training_pass(self, params, clips, mask=None):
         """Logits, endpoints and updated statistics of a training pass."""

@@ -124,6 +124,7 @@ def test_a_model_of_other_data_people_or_code_is_not_the_one_that_is_wanted(tmp_
     assert not other.is_made()
 
 
+@pytest.mark.slow
 def test_one_subject_and_nobody_held_out_trains(tmp_path):
     shards = load_shards(write_set(tmp_path / "set", subjects=1))
     config = TrainConfig("tiny", epochs=1, batch_size=4)

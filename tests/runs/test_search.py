@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import json
 
 import numpy as np
@@ -20,7 +21,9 @@ from stfer.training import settings_file
 from stfer.training.config import TrainConfig
 from stfer.training.fit import Stopped
 
-pytest.importorskip("optuna")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("optuna") is None, reason="the extra 'search' is not installed"
+)
 
 SPACE = parse_space("learning_rate:log:1e-4:1e-1,batch_size:4|8,augment:none|mirror")
 BASE = TrainConfig("tiny", epochs=2, batch_size=4, learning_rate=1e-2)
@@ -207,6 +210,7 @@ def test_a_stopped_search_loses_the_trial_under_way_and_ends_as_one_that_was_not
     assert core(search.run(one, TRIALS)) == core(whole[1])
 
 
+@pytest.mark.slow
 def test_a_budget_of_no_minutes_begins_no_trial(shards, tmp_path):
     assert search.run(made(shards, tmp_path), TRIALS, minutes=0) == []
     with pytest.raises(ValueError, match="no trial of the search is complete"):
@@ -308,6 +312,7 @@ def test_the_median_rule_ends_a_trial_that_falls_behind(shards, tmp_path, untrai
     assert search.best(trials).number == 4
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_is_gone_is_made_up_for_once(shards, tmp_path, untrained):
     one = made(shards, tmp_path)
     study = search.open_study(one)
@@ -324,6 +329,7 @@ def test_a_trial_whose_process_is_gone_is_made_up_for_once(shards, tmp_path, unt
         assert search.run(one, 4)[-1].state == "running"
 
 
+@pytest.mark.slow
 def test_values_that_every_process_dies_of_are_not_tried_for_ever(shards, tmp_path, untrained):
     one = made(shards, tmp_path)
     untrained(None, None, 0.5)
@@ -336,6 +342,7 @@ def test_values_that_every_process_dies_of_are_not_tried_for_ever(shards, tmp_pa
     assert last.values != states[0].values
 
 
+@pytest.mark.slow
 def test_an_outer_fold_whose_training_has_begun_is_searched_no_further(
     shards, tmp_path, untrained, monkeypatch
 ):

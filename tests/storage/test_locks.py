@@ -13,7 +13,7 @@ import sys, time
 from stfer.storage.locks import held
 with held(sys.argv[1], "it", shared=sys.argv[2] == "shared"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

@@ -19,6 +19,7 @@ VIEW = jax.jit(
 FRAMES = np.random.default_rng(0).uniform(0.2, 0.8, (3, 20, 20, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_strengths_of_nothing_change_nothing():
     found = jax.jit(STILL)({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))
     np.testing.assert_allclose(found["frames"], FRAMES, atol=1e-5)

@@ -1,5 +1,7 @@
 """Checkpoints: what comes back, and what is told from a good one."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from stfer.training.config import TrainConfig
 IDENTITY = {"settings": {"architecture": "tiny", "learning_rate": 1e-5}, "held_out": "S1"}
 
 
+START = jax.jit(functools.partial(steps.init_state, tiny.learner(TrainConfig("tiny"))))
+
+
 def a_state(seed):
-    example = tiny.batch(np.zeros((1, 2, 16, 16, 3), np.uint8), [0])
-    return steps.init_state(tiny.learner(TrainConfig("tiny")), example, jax.random.key(seed))
+    return START(tiny.batch(np.zeros((1, 2, 16, 16, 3), np.uint8), [0]), jax.random.key(seed))
 
 
 def test_the_newest_state_and_its_progress_come_back(tmp_path):

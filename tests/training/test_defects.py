@@ -69,7 +69,13 @@ class Diverging(nn.Module):
         return jnp.where(bad[:, None] & (not train), jnp.nan, logits), {}
 
 
-@pytest.mark.parametrize(("part", "named"), [("test", "held-out"), ("validation", "validation")])
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("test", "held-out"),
+        pytest.param("validation", "validation", marks=pytest.mark.slow),
+    ],
+)
 def test_a_loss_that_is_not_finite_off_the_training_rows_is_an_error(tmp_path, part, named):
     config = dataclasses.replace(CONFIG, epochs=2)
     if part == "validation":

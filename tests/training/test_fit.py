@@ -38,6 +38,12 @@ def engine_for(data, config=CONFIG, model=None, **options):
     return Engine(tiny.learner(config, model), clips, shape, **options)
 
 
+@pytest.fixture(scope="module")
+def plain(data):
+    """The engine of the settings above; tests that are no part of each other share its programs."""
+    return engine_for(data)
+
+
 # 1 is what a CPU takes, a whole epoch what a GPU does.
 @pytest.fixture(
     scope="module",
@@ -68,8 +74,8 @@ def test_every_fold_uses_one_compiled_program(data, tmp_path):
     ] == [1] * 4
 
 
-def test_history_has_the_losses_of_an_independent_evaluation(data, tmp_path):
-    engine = engine_for(data)
+def test_history_has_the_losses_of_an_independent_evaluation(data, plain, tmp_path):
+    engine = plain
     assert engine.shape.parts > 1  # Held-out rows are scored a batch at a time.
     fold = data[1][0]
     fitted = train(engine, fold, tmp_path)
@@ -152,8 +158,8 @@ def test_recomputed_statistics_are_those_of_the_training_clips_under_the_final_w
     assert not np.allclose(a.state.batch_stats["bn"]["mean"], features.mean(0), rtol=1e-3)
 
 
-def test_groups_of_clips_are_told_apart_across_batches(data, tmp_path):
-    engine = engine_for(data)
+def test_groups_of_clips_are_told_apart_across_batches(data, plain, tmp_path):
+    engine = plain
     state = train(engine, data[1][0], tmp_path).state
     rows = np.random.default_rng(0).integers(0, len(data[0].labels), 43)
     groups = np.split(rows, np.cumsum([3, 30, 1]))  # And nine: 43 clips in batches of eight.

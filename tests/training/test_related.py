@@ -88,8 +88,8 @@ def chains(random, batch=2, time=6, labels=3):
 
 def test_the_chain_s_class_is_the_last_label_of_viterbi_s_path(random):
     outputs = chains(random, batch=40)
-    paths = jax.vmap(viterbi)(outputs)
-    p = task("crf").probabilities(outputs)
+    paths = jax.jit(jax.vmap(viterbi))(outputs)
+    p = jax.jit(task("crf").probabilities)(outputs)
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
     shown = paths[:, -1] < 2  # the others end neutral
     assert shown.sum() > 10
@@ -99,10 +99,9 @@ def test_the_chain_s_class_is_the_last_label_of_viterbi_s_path(random):
 def test_the_chain_s_loss_is_the_likelihood_a_frame(random):
     outputs = chains(random)
     allowed = frame_labels(BATCH["label"], 6, 2)
-    expected = [
-        -log_likelihood(Chain(*(part[row] for part in outputs)), allowed[row]) / 6 for row in (0, 1)
-    ]
-    np.testing.assert_allclose(task("crf").loss(outputs, BATCH), expected, rtol=1e-5)
+    alone = jax.jit(log_likelihood)
+    expected = [-alone(Chain(*(part[row] for part in outputs)), allowed[row]) / 6 for row in (0, 1)]
+    np.testing.assert_allclose(jax.jit(task("crf").loss)(outputs, BATCH), expected, rtol=1e-5)
 
 
 def test_momentum_and_plain_descent(random):

@@ -1,5 +1,7 @@
 """The training step against plain optax and hand-computed values."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +35,7 @@ DESCENT = CONFIG.replace(optimizer="sgd")
 
 def state_of(learner, shape=(2, tiny.SIZE, tiny.SIZE, 3), seed=0):
     example = tiny.batch(np.zeros((1, *shape), np.uint8), [0])
-    return steps.init_state(learner, example, jax.random.key(seed))
+    return jax.jit(functools.partial(steps.init_state, learner))(example, jax.random.key(seed))
 
 
 def tiny_state(config=CONFIG):
@@ -41,9 +43,15 @@ def tiny_state(config=CONFIG):
     return learner, state_of(learner)
 
 
-def step(learner, state, clips, labels, mask):
-    rows = np.arange(len(labels))
-    return steps.train_step(learner, state, tiny.batch(clips, labels), rows, mask, tiny.FOLD)
+def compiled_step(learner):
+    """From a state, clips, labels and a mask to what a step gives."""
+    compiled = jax.jit(functools.partial(steps.train_step, learner))
+
+    def step(state, clips, labels, mask):
+        rows = np.arange(len(labels))
+        return compiled(state, tiny.batch(clips, labels), rows, mask, tiny.FOLD)
+
+    return step
 
 
 def clips_of(rng, rows):
@@ -90,7 +98,7 @@ def test_a_step_is_adam_on_the_mean_cross_entropy():
     expected = jax.tree.map(lambda p, g: p - 1e-2 * g / (jnp.abs(g) + 1e-7), state.params, gradient)
     clear = jax.tree.map(lambda g: np.abs(g) > 1e-5, gradient)
     assert np.mean(np.concatenate([np.ravel(c) for c in jax.tree.leaves(clear)])) > 0.9
-    new, totals = step(learner, state, clips, labels, jnp.ones(5))
+    new, totals = compiled_step(learner)(state, clips, labels, jnp.ones(5))
 
     def assert_close(got, wanted, where):
         np.testing.assert_allclose(got[where], wanted[where], atol=2e-5)
@@ -104,11 +112,12 @@ def test_padding_rows_change_nothing():
     learner, state = tiny_state(DESCENT)
     rng = np.random.default_rng(0)
     clips, labels = clips_of(rng, 5), rng.integers(0, 6, 5)
-    plain, plain_totals = step(learner, state, clips, labels, jnp.ones(5))
+    step = compiled_step(learner)
+    plain, plain_totals = step(state, clips, labels, jnp.ones(5))
     padded_clips = np.concatenate([clips, clips_of(rng, 3)])
     padded_labels = np.concatenate([labels, [0, 0, 0]])
     mask = jnp.array([1.0] * 5 + [0.0] * 3)
-    padded, totals = step(learner, state, padded_clips, padded_labels, mask)
+    padded, totals = step(state, padded_clips, padded_labels, mask)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), padded, plain)
     np.testing.assert_allclose(totals, plain_totals, rtol=1e-6)
 
@@ -124,10 +133,10 @@ def test_scanned_steps_equal_single_steps_and_skip_inactive_ones(chunk):
     mask = np.array([[1, 1, 1], [1, 1, 1], [1, 0, 0]], np.float32)[:chunk]
     active = np.array([True, False, True])[:chunk]
     got, totals = steps.train_steps(learner, state, pool, indices, indices, mask, active, tiny.FOLD)
-    expected = state
+    expected, step = state, compiled_step(learner)
     for rows, row_mask, is_active in zip(indices, mask, active, strict=True):
         if is_active:
-            expected, _ = step(learner, expected, clips[rows], labels[rows], row_mask)
+            expected, _ = step(expected, clips[rows], labels[rows], row_mask)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
     assert int(got.step) == int(active.sum())
     np.testing.assert_array_equal(totals.count, (mask * active[:, None]).sum(axis=1))
@@ -162,8 +171,8 @@ def test_one_real_step_of_the_full_network_lowers_the_loss_on_its_batch():
     clips = rng.integers(0, 255, (4, 1, 128, 128, 3)).astype(np.uint8)
     labels = np.arange(4)
     losses = []
-    once = jax.jit(lambda state: step(learner, state, clips, labels, jnp.ones(4)))
+    step = compiled_step(learner)
     for _ in range(4):
-        state, totals = once(state)
+        state, totals = step(state, clips, labels, jnp.ones(4))
         losses.append(float(totals.loss))
     assert losses[-1] < losses[0]

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from patience import PATIENCE
+
 TESTS = Path(__file__).parents[1]
 SCRIPT = Path(__file__).parent / "two_processes.py"
 
@@ -32,7 +34,7 @@ def test_two_processes_train_as_one_does_with_the_same_devices(tmp_path):
         port = free.getsockname()[1]
     processes = [start(rank, 2, port, tmp_path / "two") for rank in (0, 1)]
     processes.append(start(0, 1, 0, tmp_path / "one"))
-    printed = [process.communicate(timeout=300)[0] for process in processes]
+    printed = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], printed
     one, first, second = (np.load(tmp_path / f"{n}.npz") for n in ("one-0", "two-0", "two-1"))
     for name in one.files:

@@ -97,15 +97,17 @@ def test_with_identity_start_and_no_input_a_state_persists(random):
 def test_frames_after_the_last_one_change_nothing(random):
     layer = IRNN(units=5)
     x = random.normal(size=(2, 7, 3)).astype(np.float32)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     other = x.copy()
     other[:, 5:] = 9
 
-    def loss(variables, x):
+    @jax.jit
+    @jax.grad
+    def gradient(variables, x):
         return layer.apply(variables, x)[:, 4].sum()
 
     for a, b in zip(
-        *(jax.tree.leaves(jax.grad(loss)(variables, each)) for each in (x, other)), strict=True
+        *(jax.tree.leaves(gradient(variables, each)) for each in (x, other)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
@@ -117,7 +119,9 @@ def test_the_penalty_is_that_of_the_block_matrix(random):
     block[:4, :3], block[4:, 3:] = parts
     squares = (block**2).sum() + sum((other**2).sum() for other in others)
     expected = 3e-5 * (squares + np.abs(block).sum() + np.linalg.norm(block, axis=1).sum())
-    found = fusion_penalty([jnp.asarray(p) for p in parts], [jnp.asarray(o) for o in others])
+    found = jax.jit(fusion_penalty)(
+        [jnp.asarray(p) for p in parts], [jnp.asarray(o) for o in others]
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -162,14 +166,19 @@ def test_training_takes_in_the_pixels_moments_and_other_parts_do_not(clips):
 def test_running_moments_equal_numpy_s_over_batches_and_ignore_padding(random):
     layer = RunningMoments()
     rows = random.normal(3, 2, (10, 4, 3)).astype(np.float32)
-    stats = layer.init(jax.random.key(0), rows)
+    stats = jax.jit(layer.init)(jax.random.key(0), rows)
+
+    @jax.jit
+    def taken_in(stats, rows, mask):
+        return layer.apply(stats, rows, True, mask, mutable=["batch_stats"])
+
     for batch in (rows[:3], rows[3:7], rows[7:]):
         padded = np.concatenate([batch, np.full((2, 4, 3), 1e6, np.float32)])
         mask = np.r_[np.ones(len(batch)), 0, 0]
-        (mean, variance), stats = layer.apply(stats, padded, True, mask, mutable=["batch_stats"])
+        (mean, variance), stats = taken_in(stats, padded, mask)
     np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5)
     np.testing.assert_allclose(variance, rows.var(0), rtol=1e-4)
-    again = layer.apply(stats, padded, True, np.zeros(len(padded)), mutable=["batch_stats"])[1]
+    again = taken_in(stats, padded, np.zeros(len(padded)))[1]
     jax.tree.map(np.testing.assert_array_equal, again, stats)
     mean, variance = layer.apply(stats, padded)
     np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5)

@@ -19,10 +19,10 @@ def random():
 
 @pytest.fixture(scope="module")
 def small(random):
-    """A tiny model, its variables and clips; maps of C3's pool are 1 x 1 x 1 a filter."""
+    """A tiny model, compiled, its variables and clips; maps of C3's pool are 1 x 1 x 1 a filter."""
     model = DAP3D(**TINY | {"size": 44})
     clips = random.random((2, 5, 44, 44, 1)).astype(np.float32)
-    return model, counting.started(model, clips), clips
+    return jax.jit(model.apply), counting.started(model, clips), clips
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_the_sizes_of_the_figure():
 
 @pytest.mark.slow
 def test_convolutions_are_correlations_summed_over_maps(small):
-    model, variables, clips = small
-    _, out = model.apply(variables, clips)
+    apply, variables, clips = small
+    _, out = apply(variables, clips)
     for name, x in (("C1", clips), ("C3", np.asarray(out["S2"]))):
         kernel, bias = (np.asarray(variables["params"][name][leaf]) for leaf in ("kernel", "bias"))
         for feature in (0, kernel.shape[-1] - 1):
@@ -73,8 +73,8 @@ def test_convolutions_are_correlations_summed_over_maps(small):
 
 @pytest.mark.slow
 def test_the_deformation_is_the_quadratic_of_a_loop(small):
-    model, variables, clips = small
-    _, out = model.apply(variables, clips)
+    apply, variables, clips = small
+    _, out = apply(variables, clips)
     weights = np.asarray(variables["params"]["D5"])
     batch, time, rows, columns, features = out["S4"].shape
     before = np.asarray(out["S4"]).reshape(batch, time, rows, columns, 13, -1)
@@ -95,10 +95,10 @@ def test_the_deformation_is_the_quadratic_of_a_loop(small):
 
 
 def test_without_weights_nothing_is_deformed(small):
-    model, variables, clips = small
+    apply, variables, clips = small
     params = dict(variables["params"])
     params["D5"] = jnp.zeros_like(params["D5"])
-    _, out = model.apply({"params": params}, clips)
+    _, out = apply({"params": params}, clips)
     np.testing.assert_array_equal(out["D5"].reshape(out["S4"].shape), out["S4"])
 
 
@@ -111,13 +111,13 @@ def test_a_detection_away_from_its_anchor_costs(random):
 
 
 def test_a_part_s_scores_depend_on_its_own_maps_alone(small):
-    model, variables, clips = small
-    _, before = model.apply(variables, clips)
+    apply, variables, clips = small
+    _, before = apply(variables, clips)
     params = jax.tree.map(lambda leaf: leaf, variables["params"])
     features = TINY["num_classes"]
     changed = slice(4 * features, 5 * features)  # the maps of part 4
     params["C3"]["bias"] = params["C3"]["bias"].at[changed].add(1.0)
-    _, after = model.apply({"params": params}, clips)
+    _, after = apply({"params": params}, clips)
     moved = np.abs(np.asarray(after["P6"] - before["P6"])).max((0, 2)) > 1e-6
     np.testing.assert_array_equal(np.flatnonzero(moved), [4])
 

@@ -91,13 +91,15 @@ def test_response_norm_against_a_loop(random):
 def test_geometry_ignores_place_and_the_scale_of_each_axis(random):
     points = random.random((2, 12, 49, 2)).astype(np.float32)
     moved = points * (0.3, 1.7) + (0.2, -0.5)
-    first = geometry(jnp.asarray(points))
-    np.testing.assert_allclose(geometry(jnp.asarray(moved, jnp.float32)), first, atol=1e-4)
+    compiled = jax.jit(geometry)
+    first = compiled(jnp.asarray(points))
+    np.testing.assert_allclose(compiled(jnp.asarray(moved, jnp.float32)), first, atol=1e-4)
     np.testing.assert_allclose(np.std(first, axis=-2), 1, atol=1e-4)
     assert np.all(first[..., 13, :] == 0)  # the tip of the nose
     assert np.isfinite(geometry(jnp.ones((1, 49, 2)))).all()
 
 
+@pytest.mark.slow
 def test_the_joint_logits_are_one_layer_on_both_features(random):
     model = DTAGN(
         size=24, conv_features=(4, 5), appearance_features=(7, 6), geometry_features=(5, 8)
@@ -105,7 +107,7 @@ def test_the_joint_logits_are_one_layer_on_both_features(random):
     clips = random.random((2, 3, 24, 24, 3)).astype(np.float32)
     points = random.random((2, 12, 49, 2)).astype(np.float32)
     variables = counting.started(model, clips, points)
-    outputs, out = model.apply(variables, clips, points)
+    outputs, out = jax.jit(model.apply)(variables, clips, points)
     features = np.concatenate([out["dtan/dense2"], out["dtgn/dense2"]], axis=1)
     last = [variables["params"][name]["logits"] for name in ("dtan", "dtgn")]
     kernel = np.concatenate([layer["kernel"] for layer in last])

@@ -57,14 +57,15 @@ def test_the_scan_is_a_double_loop(random):
     np.testing.assert_allclose(scan_grid(jnp.asarray(inputs), weights), h[1:, 1:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pass_on_a_flipped_frame_is_the_opposite_corner_s_pass(random):
     x = random.normal(size=(4, 5, 2, 6)).astype(np.float32)
     first = SpatialPass(CORNERS[0], 3, 2)
     variables = counting.started(first, x)
-    _, h = first.apply(variables, x)
+    _, h = jax.jit(first.apply)(variables, x)
     for corner in CORNERS:
         turned = from_corner(jnp.asarray(x), corner)
-        _, other = SpatialPass(corner, 3, 2).apply(variables, turned)
+        _, other = jax.jit(SpatialPass(corner, 3, 2).apply)(variables, turned)
         np.testing.assert_allclose(from_corner(other, corner), h, atol=1e-6)
 
 
@@ -73,7 +74,7 @@ def test_without_recurrence_a_pass_sees_each_cell_alone(random):
     layer = SpatialPass(CORNERS[1], 3, 2)
     params = dict(counting.started(layer, x)["params"])
     params["recurrent_kernel"] = jnp.zeros((3, 3))
-    _, h = layer.apply({"params": params}, x)
+    _, h = jax.jit(layer.apply)({"params": params}, x)
     expected = np.maximum(
         x @ np.asarray(params["input"]["kernel"]) + np.asarray(params["input"]["bias"]), 0
     )
@@ -89,7 +90,7 @@ def test_a_cell_reaches_exactly_the_quadrant_behind_it(corner):
         "recurrent_kernel": jnp.ones((2, 2)) / 6,
         "projection": jnp.ones((4, 5, 1)),
     }
-    jacobian = jax.jacobian(lambda x: layer.apply({"params": params}, x)[1].sum((2, 3)))(x)
+    jacobian = jax.jit(jax.jacobian(lambda x: layer.apply({"params": params}, x)[1].sum((2, 3))))(x)
     reached = np.asarray(jnp.abs(jacobian).sum((-2, -1)))[:, :, 1, 3] > 0
     rows, columns = np.indices((4, 5))
     down, across = corner
@@ -103,8 +104,8 @@ def test_backward_is_forward_on_reversed_time(random):
     params = dict(counting.started(forward, m)["params"])
     reverse = dict(params) | {"projection": params["projection"][::-1]}
     np.testing.assert_allclose(
-        backward.apply({"params": reverse}, m),
-        forward.apply({"params": params}, m[:, ::-1]),
+        jax.jit(backward.apply)({"params": reverse}, m),
+        jax.jit(forward.apply)({"params": params}, m[:, ::-1]),
         atol=1e-6,
     )
 
@@ -114,7 +115,7 @@ def test_a_one_hot_projection_picks_its_cell(random):
     layer = SpatialPass(CORNERS[0], 3, 1)
     params = dict(counting.started(layer, x)["params"])
     params["projection"] = jnp.zeros((4, 5, 1)).at[2, 3, 0].set(1.0)
-    mixtures, h = layer.apply({"params": params}, x)
+    mixtures, h = jax.jit(layer.apply)({"params": params}, x)
     np.testing.assert_array_equal(mixtures, h[2, 3])
 
 

@@ -275,6 +275,8 @@ def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
         )
     changed = {key: value for key, value in overrides.items() if value is not None}
     settings = PRESETS[name] | _OF_ARCHITECTURE.get((name, architecture), {})
+    if changed.get("augment", settings.get("augment")) != settings.get("augment"):
+        settings = settings | {"augmentation": {}}  # Its strengths are of its own augmentation.
     for key in NESTED.values():
         if key in changed:
             changed[key] = dict(settings.get(key, {})) | dict(changed[key])

@@ -18,6 +18,13 @@ def test_overrides_replace_and_none_leaves():
     assert (config.epochs, config.seed) == (3, 0)
 
 
+def test_a_presets_strengths_go_with_its_own_augmentation():
+    assert preset("carry", "pair_difference", augment="faces").augmentation["erase"] == 0.15
+    assert preset("carry", "pair_difference", augment="none").augmentation == {}
+    other = preset("carry", "pair_difference", augment="none", augmentation={"erase": 1})
+    assert other.augmentation == {"erase": 1}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -1,6 +1,7 @@
-"""Measures speed: forward and training steps beside PyTorch and Keras, single layers, prediction.
+"""Measures speed: forward and training steps beside PyTorch and Keras, single layers, prediction, a GPU.
 
     python -m experiments.benchmark --archs=single_frame --torch_python=~/torch/bin/python
+    python -m experiments.benchmark --what=gpu --minutes=9 --out=runs/gpu.json
 
 Every contender of a comparison lives in a process of its own and they take turns, so that a busy machine slows all
 of them alike. A peer whose library is not installed is named and left out; --torch_python and --keras_python point to
@@ -28,8 +29,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "what",
         "training",
-        ["training", "layers", "generation", "prediction"],
-        "What to measure: networks, single layers, frames made, or videos classified end to end.",
+        ["training", "layers", "generation", "prediction", "gpu"],
+        "What to measure: networks, single layers, frames made, videos classified end to end, or all "
+        "that is to know of a GPU.",
     )
     flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
@@ -42,6 +44,18 @@ def define_flags() -> None:
     flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
     flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")
     flags.DEFINE_integer("subjects", 2, "Subjects to generate (--what=generation).", lower_bound=1)
+    _define_parts()
+
+
+def _define_parts() -> None:
+    """Define the flags of what is measured in parts."""
+    flags.DEFINE_float("minutes", 9.0, "No part begins that would take longer (--what=gpu).", 0.0)
+    flags.DEFINE_string("part", None, "Make this part alone, into --out (--what=gpu).")
+    flags.DEFINE_integer("epochs", 5, "Epochs to measure and scale to 200 (--what=gpu).", 1)
+    flags.DEFINE_bool("tiny", False, "Tiny networks, to try it on any device (--what=gpu).")
+    flags.DEFINE_string(
+        "accuracy_data", "synthetic", "The set on which precisions are compared (--what=gpu)."
+    )
 
 
 def main(argv: list[str]) -> None:
@@ -58,6 +72,9 @@ def main(argv: list[str]) -> None:
                 )
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
     command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
+    if FLAGS.what == "gpu":
+        command.print_paths(_of_a_gpu())
+        return
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
         results["generation"] = networks.generation()
@@ -86,6 +103,20 @@ def main(argv: list[str]) -> None:
             print(networks.table(arch, results[arch]), flush=True)
             write(results)  # an hour's work is not lost to what comes after
     command.print_paths([write(results)])
+
+
+def _of_a_gpu() -> list[Path]:
+    """All parts that are missing, or the one that is asked for."""
+    from experiments.benchmark import gpu
+    from stfer.storage.files import write_json
+
+    if FLAGS.part is None:
+        return gpu.run()
+    known = [part.name for part in gpu.plan()]
+    if FLAGS.part not in known:
+        raise ValueError(f"--part: unknown {FLAGS.part!r}; known are {', '.join(known)}")
+    write_json(Path(FLAGS.out), gpu.make(FLAGS.part))
+    return [Path(FLAGS.out)]
 
 
 def write(results: dict) -> Path:

@@ -15,6 +15,7 @@ from stfer.models.layers import convolution, winograd
 SIX = ("single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn")
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIX)
 def test_folds_beside_each_other_train_as_alone(name, monkeypatch):

@@ -45,6 +45,7 @@ def beside(data, devices=1, folds=2, config=UNEVEN, **options):
     return build(parallel.FoldsEngine, data, config, **options)
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 @FORMS
 def test_several_folds_a_device_give_the_folds_of_one_device(data, alone, tmp_path, form):
@@ -71,6 +72,7 @@ class Dropping(tiny.Tiny):
         return super().__call__(clips, train=train, mask=mask)
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_random_keys_and_early_stopping_are_each_fold_s_own(data, tmp_path):
     config = UNEVEN.replace(

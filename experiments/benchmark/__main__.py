@@ -29,9 +29,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "what",
         "training",
-        ["training", "layers", "generation", "prediction", "gpu"],
-        "What to measure: networks, single layers, frames made, videos classified end to end, or all "
-        "that is to know of a GPU.",
+        ["training", "layers", "generation", "prediction", "gpu", "scale"],
+        "What to measure: networks, single layers, frames made, videos classified end to end, all that "
+        "is to know of a GPU, or what grows with folds and clips.",
     )
     flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
@@ -49,10 +49,12 @@ def define_flags() -> None:
 
 def _define_parts() -> None:
     """Define the flags of what is measured in parts."""
-    flags.DEFINE_float("minutes", 9.0, "No part begins that would take longer (--what=gpu).", 0.0)
-    flags.DEFINE_string("part", None, "Make this part alone, into --out (--what=gpu).")
+    flags.DEFINE_float(
+        "minutes", 9.0, "No part begins that would take longer (--what=gpu or scale).", 0.0
+    )
+    flags.DEFINE_string("part", None, "Make this part alone, into --out (--what=gpu or scale).")
     flags.DEFINE_integer("epochs", 5, "Epochs to measure and scale to 200 (--what=gpu).", 1)
-    flags.DEFINE_bool("tiny", False, "Tiny networks, to try it on any device (--what=gpu).")
+    flags.DEFINE_bool("tiny", False, "Tiny networks or few folds, to try it (--what=gpu or scale).")
     flags.DEFINE_string(
         "accuracy_data", "synthetic", "The set on which precisions are compared (--what=gpu)."
     )
@@ -72,8 +74,8 @@ def main(argv: list[str]) -> None:
                 )
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
     command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
-    if FLAGS.what == "gpu":
-        command.print_paths(_of_a_gpu())
+    if FLAGS.what in ("gpu", "scale"):
+        command.print_paths([_in_parts()])
         return
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
@@ -105,18 +107,19 @@ def main(argv: list[str]) -> None:
     command.print_paths([write(results)])
 
 
-def _of_a_gpu() -> list[Path]:
-    """All parts that are missing, or the one that is asked for."""
-    from experiments.benchmark import gpu
+def _in_parts() -> Path:
+    """Make all parts that are missing, or the one that is asked for; returns the file."""
+    from experiments.benchmark import gpu, scale
     from stfer.storage.files import write_json
 
+    measured = {"gpu": gpu, "scale": scale}[FLAGS.what]
     if FLAGS.part is None:
-        return gpu.run()
-    known = [part.name for part in gpu.plan()]
+        return measured.run()
+    known = [part.name for part in measured.plan()]
     if FLAGS.part not in known:
         raise ValueError(f"--part: unknown {FLAGS.part!r}; known are {', '.join(known)}")
-    write_json(Path(FLAGS.out), gpu.make(FLAGS.part))
-    return [Path(FLAGS.out)]
+    write_json(Path(FLAGS.out), measured.make(FLAGS.part))
+    return Path(FLAGS.out)
 
 
 def write(results: dict) -> Path:

@@ -61,22 +61,14 @@ def settings() -> dict[str, Any]:
     return {name: FLAGS[name].value for name in SETTINGS}
 
 
-def run() -> list[Path]:
+def run() -> Path:
     """Make what is missing, print the table; returns the file."""
     from stfer.reporting import speed, tables
 
     out = Path(FLAGS.out)
-    root = str(Path(__file__).parents[2])
-    environment = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # The processes of a part share the card.
-    }
-    words = ["-m", "experiments.benchmark", *sys.argv[1:]]
-    results = parts.run(
-        out, settings(), plan(), parts.in_a_process(words, environment), 60 * FLAGS.minutes
-    )
+    results = parts.run(out, settings(), plan(), parts.of_the_benchmark(), 60 * FLAGS.minutes)
     print("\n" + tables.to_text(speed.table(results)))
-    return [out]
+    return out
 
 
 def make(name: str) -> Any:

@@ -145,6 +145,16 @@ def in_a_process(words: Sequence[str], environment: Mapping[str, str] | None = N
     return make
 
 
+def of_the_benchmark() -> Make:
+    """`in_a_process` with this command and its own flags."""
+    root = str(Path(__file__).parents[2])
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # The processes of a part share a GPU.
+    }
+    return in_a_process(["-m", "experiments.benchmark", *sys.argv[1:]], environment)
+
+
 def _end(process: subprocess.Popen) -> None:
     """End a process with all of its session; nothing where all have ended."""
     try:

@@ -176,6 +176,11 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What of the record makes a run the same; see `same_run`."""
+        return dict(self._same)
+
+    @functools.cached_property
+    def _same(self) -> dict[str, Any]:
+        """Settled once: every fold asks for it, and a record looks at the whole environment."""
         return same_run(self.record())
 
     @functools.cached_property

@@ -93,6 +93,7 @@ class Engine:
         fitting = max(_LEAST_CLASSIFY_BATCH, shape.heldout) if on_cpu else _CLASSIFY_BATCH
         self._classify_batch = min(fitting, _CLASSIFY_BATCH)
         self._pool: dict[str, Array] | None = None
+        self.waited_seconds: list[float] = []  # For each call, until its arguments were there.
         self._compile()
 
     def _compile(self) -> None:

@@ -178,12 +178,18 @@ def _staged(
     def stage(stop, calls):
         return stop, calls, engine.stage(calls)
 
+    def waited_for(future):
+        began = time.monotonic()
+        result = future.result()
+        engine.waited_seconds.append(time.monotonic() - began)
+        return result
+
     with concurrent.futures.ThreadPoolExecutor(1, "stage") as pool:
         ahead = None
         for stop, calls in _calls(engine, folds, progress, list(over)):
             upcoming = pool.submit(stage, stop, calls)
             if ahead is not None:
-                yield ahead.result()
+                yield waited_for(ahead)
             ahead = upcoming
         if ahead is not None:
-            yield ahead.result()
+            yield waited_for(ahead)

@@ -1,15 +1,18 @@
 """A benchmark in parts: what is kept, what is made again, what the time leaves; and all parts with tiny networks."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import tiny
 from experiments.benchmark import parts
 from experiments.benchmark.parts import Part
+from speed_figures import figures
 from stfer.reporting import speed, tables
 
 PLAN = [Part("a", 1.0), Part("b", 5.0), Part("c", 1.0)]
@@ -103,37 +106,6 @@ def test_a_process_s_result_its_error_and_its_end_when_the_time_is_up(tmp_path):
     assert time.monotonic() - began < 30
 
 
-def figures(**more):
-    """Round numbers: an architecture measured in float32, one training, one failed part."""
-
-    def contender(step, forward):
-        return {
-            "step": {"median_seconds": step},
-            "forward": {"median_seconds": forward},
-            "loop": {"median_seconds": step},
-            "memory": {"device": 3e9, "resident": 1},
-        }
-
-    measured = {
-        "contenders": {"ours": contender(0.01, 0.004), "torch_eager": contender(0.02, 0.005)},
-        "absent": {"torch_compiled": "no compiler"},
-        "matrix_product_rate": 1e13,
-    }
-    results = {
-        "device": {"device": "a card"},
-        "tests": {"counts": {"passed": 30, "failed": 1}, "failed": ["FAILED one"]},
-        "networks:rnn": {
-            "operations": {"training": 5e10, "forward": 2e10},
-            "precisions": {"float32": measured},
-        },
-        "subject:rnn": {"float32": {"seconds_a_subject": 4.0}, "bfloat16": {"absent": "no memory"}},
-        "folds:rnn": {"1": {"seconds_a_subject": 4.0}, "8": {"seconds_a_subject": 1.5}},
-    }
-    made = {name: {"result": result} for name, result in results.items()}
-    made["accuracy"] = {"error": "no set"}
-    return {"settings": {"batch_size": 32, "epochs": 5}, "parts": made} | more
-
-
 def test_the_table_shows_milliseconds_shares_seconds_and_what_is_lacking():
     table = speed.table(figures())
     assert "a card" in table.title
@@ -193,3 +165,27 @@ def test_every_part_with_tiny_networks_and_a_second_run_that_makes_nothing(tmp_p
     again = subprocess.run(words, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert json.loads(out.read_text())["parts"] == made
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_few_folds_on_a_cluster_that_loses_a_node_and_a_small_streamed_set(tmp_path):
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed", exc_type=ImportError)
+    found = {}
+    for part in ("ray", "stream", "devices:2"):
+        out = tmp_path / "part.json"
+        words = ["--what=scale", "--tiny", f"--part={part}", f"--out={out}"]
+        command = [sys.executable, "-m", "experiments.benchmark", *words]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        found[part] = json.loads(out.read_text())
+    ray = found["ray"]
+    assert ray["finished"] == ray["folds"] == 2 * 6 * 3
+    assert ray["logged_once"]
+    assert ray["failures"] == 0
+    assert ray["killed_after"] is None or ray["killed_after"] >= 18
+    streamed = found["stream"]
+    assert (streamed["clips"], streamed["tested"]) == (1000, 100)
+    assert 0 <= streamed["waiting_share"] < 1
+    assert (found["devices:2"]["devices"], found["devices:2"]["folds"]) == (2, 8)

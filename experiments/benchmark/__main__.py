@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command
-from experiments.benchmark import networks
+from experiments.benchmark import networks, parts
 from experiments.benchmark.networks import ARCHITECTURES, CONTENDERS
 from stfer.nearest import did_you_mean
 from stfer.training.config import PRECISIONS
@@ -44,20 +44,7 @@ def define_flags() -> None:
     flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
     flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")
     flags.DEFINE_integer("subjects", 2, "Subjects to generate (--what=generation).", lower_bound=1)
-    _define_parts()
-
-
-def _define_parts() -> None:
-    """Define the flags of what is measured in parts."""
-    flags.DEFINE_float(
-        "minutes", 9.0, "No part begins that would take longer (--what=gpu or scale).", 0.0
-    )
-    flags.DEFINE_string("part", None, "Make this part alone, into --out (--what=gpu or scale).")
-    flags.DEFINE_integer("epochs", 5, "Epochs to measure and scale to 200 (--what=gpu).", 1)
-    flags.DEFINE_bool("tiny", False, "Tiny networks or few folds, to try it (--what=gpu or scale).")
-    flags.DEFINE_string(
-        "accuracy_data", "synthetic", "The set on which precisions are compared (--what=gpu)."
-    )
+    parts.define_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -75,7 +62,9 @@ def main(argv: list[str]) -> None:
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
     command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
     if FLAGS.what in ("gpu", "scale"):
-        command.print_paths([_in_parts()])
+        from experiments.benchmark import gpu, scale
+
+        command.print_paths([parts.measure({"gpu": gpu, "scale": scale}[FLAGS.what])])
         return
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
@@ -105,21 +94,6 @@ def main(argv: list[str]) -> None:
             print(networks.table(arch, results[arch]), flush=True)
             write(results)  # an hour's work is not lost to what comes after
     command.print_paths([write(results)])
-
-
-def _in_parts() -> Path:
-    """Make all parts that are missing, or the one that is asked for; returns the file."""
-    from experiments.benchmark import gpu, scale
-    from stfer.storage.files import write_json
-
-    measured = {"gpu": gpu, "scale": scale}[FLAGS.what]
-    if FLAGS.part is None:
-        return measured.run()
-    known = [part.name for part in measured.plan()]
-    if FLAGS.part not in known:
-        raise ValueError(f"--part: unknown {FLAGS.part!r}; known are {', '.join(known)}")
-    write_json(Path(FLAGS.out), measured.make(FLAGS.part))
-    return Path(FLAGS.out)
 
 
 def write(results: dict) -> Path:

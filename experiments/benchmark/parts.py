@@ -14,9 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from absl import flags
 
 from stfer.storage.files import read_json, write_json
+
+FLAGS = flags.FLAGS
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,52 @@ class Part:
 
 
 Make = Callable[[str, float], Any]
+
+
+class Measured(Protocol):
+    """A module of parts."""
+
+    def plan(self) -> list[Part]:
+        """All parts, the most important first."""
+
+    def settings(self) -> dict[str, Any]:
+        """What makes two measurements the same."""
+
+    def make(self, name: str) -> Any:
+        """Make one part, in this process."""
+
+    def show(self, results: Mapping[str, Any]) -> None:
+        """Print what there is."""
+
+
+def define_flags() -> None:
+    """Define the flags of what is measured in parts."""
+    of = "(--what=gpu or scale)"
+    flags.DEFINE_float("minutes", 9.0, f"No part begins that would take longer {of}.", 0.0)
+    flags.DEFINE_string("part", None, f"Make this part alone, into --out {of}.")
+    flags.DEFINE_bool("tiny", False, f"Tiny networks or few folds, to try it {of}.")
+    flags.DEFINE_integer("epochs", 5, "Epochs to measure and scale to 200 (--what=gpu).", 1)
+    flags.DEFINE_string(
+        "accuracy_data", "synthetic", "The set on which precisions are compared (--what=gpu)."
+    )
+
+
+def measure(measured: Measured) -> Path:
+    """Make all parts that are missing, or the one that `--part` names; returns the file.
+
+    Raises:
+        ValueError: There is no such part; or the file holds another measurement.
+    """
+    out = Path(FLAGS.out)
+    if FLAGS.part is None:
+        everything = (out, measured.settings(), measured.plan(), of_the_benchmark())
+        measured.show(run(*everything, 60 * FLAGS.minutes))
+        return out
+    known = [part.name for part in measured.plan()]
+    if FLAGS.part not in known:
+        raise ValueError(f"--part: unknown {FLAGS.part!r}; known are {', '.join(known)}")
+    write_json(out, measured.make(FLAGS.part))
+    return out
 
 
 def load(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

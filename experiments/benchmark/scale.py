@@ -13,13 +13,12 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from experiments.benchmark import parts
 from experiments.benchmark.parts import Part
 
 FLAGS = flags.FLAGS
@@ -45,14 +44,11 @@ def settings() -> dict[str, Any]:
     return {"scale": True, "tiny": FLAGS.tiny}
 
 
-def run() -> Path:
-    """Make what is missing and print it; returns the file."""
-    out = Path(FLAGS.out)
-    results = parts.run(out, settings(), plan(), parts.of_the_benchmark(), 60 * FLAGS.minutes)
+def show(results: Mapping[str, Any]) -> None:
+    """Print a line a part."""
     for name, part in results["parts"].items():
         shown = part.get("result", {"failed": part.get("error")})
         print(f"{name:<18}" + ", ".join(f"{key} {_short(value)}" for key, value in shown.items()))
-    return out
 
 
 def _short(value: Any) -> str:
@@ -256,14 +252,13 @@ def _one_fold(folder: Path, batch_size: int) -> dict[str, Any]:
         trained_at = time.monotonic()
         result = folds.evaluate(plan, engines.last, fitted)
         ended = time.monotonic()
-    waited = engines.last.waited_seconds
     return {
         "clips": len(shards),
         "tested": len(result.predictions),
         "training_seconds": trained_at - began,
         "testing_seconds": ended - trained_at,
         "processor_seconds": time.process_time() - spent,
-        "waiting_share": sum(waited[1:]) / (trained_at - began - waited[0]),
+        "waiting_share": (engines.last.waited_seconds or 0.0) / (trained_at - began),
         "set_mb": sum(file.stat().st_size for file in folder.glob("*.npy")) // 10**6,
         **_memory(),
     }

@@ -69,6 +69,7 @@ class Engine:
     _score: Callable[..., Any]
     lanes = 1
     first_call_seconds: float | None = None  # Of the first training call, compilation included.
+    waited_seconds: float | None = None  # For the arguments of all calls but the first.
 
     def __init__(
         self,
@@ -93,7 +94,6 @@ class Engine:
         fitting = max(_LEAST_CLASSIFY_BATCH, shape.heldout) if on_cpu else _CLASSIFY_BATCH
         self._classify_batch = min(fitting, _CLASSIFY_BATCH)
         self._pool: dict[str, Array] | None = None
-        self.waited_seconds: list[float] = []  # For each call, until its arguments were there.
         self._compile()
 
     def _compile(self) -> None:

@@ -181,7 +181,10 @@ def _staged(
     def waited_for(future):
         began = time.monotonic()
         result = future.result()
-        engine.waited_seconds.append(time.monotonic() - began)
+        if engine.waited_seconds is None:
+            engine.waited_seconds = 0.0
+        else:
+            engine.waited_seconds += time.monotonic() - began
         return result
 
     with concurrent.futures.ThreadPoolExecutor(1, "stage") as pool:

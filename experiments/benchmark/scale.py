@@ -59,7 +59,9 @@ def make(name: str) -> dict[str, Any]:
     """Make one part, in this process."""
     kind, _, number = name.partition(":")
     if kind == "devices":
-        os.environ["JAX_NUM_CPU_DEVICES"] = number  # before JAX looks
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", int(number))
     whole = {"ray": folds_on_a_cluster, "stream": stream}
     if kind in whole:
         return whole[kind]()
@@ -171,7 +173,10 @@ class _Watch:
             for line in (run.plan.folder.path / LOG).read_text().splitlines()
         ]
         working = [note for note in self._notes if 0 < note[1] < self._total]
-        first, last = working[0], working[-1]
+        under_way = None  # Where all was over within a second or two.
+        if len(working) > 1:
+            first, last = working[0], working[-1]
+            under_way = (last[1] - first[1]) / (last[0] - first[0])
         spent = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "folds": self._total,
@@ -180,7 +185,7 @@ class _Watch:
             "killed_after": self._killed,
             "seconds": seconds,
             "folds_a_second": self._total / seconds,
-            "folds_a_second_under_way": (last[1] - first[1]) / max(last[0] - first[0], 1e-9),
+            "folds_a_second_under_way": under_way,
             "driver_processor_seconds": spent.ru_utime + spent.ru_stime,
             "driver_mb": [round(note[2] / 1e6) for note in _spread(working)],
             "driver_open_files": [note[3] for note in _spread(working)],
@@ -190,7 +195,7 @@ class _Watch:
 def _spread(notes: list, count: int = 5) -> list:
     """The first, the last and some between."""
     last = len(notes) - 1
-    return [notes[round(i * last / (count - 1))] for i in range(count)]
+    return [notes[round(i * last / (count - 1))] for i in range(count)] if notes else []
 
 
 def stream() -> dict[str, Any]:

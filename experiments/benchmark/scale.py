@@ -93,9 +93,6 @@ def made_set(sequences: int, subjects: int, frames: int, size: int, name: str) -
 
 def folds_on_a_cluster() -> dict[str, Any]:
     """Every fold of six architectures and two sets as a task on two nodes, one of which is killed half-way."""
-    os.environ.setdefault(
-        "RAY_raylet_start_wait_time_s", "300"
-    )  # 30 by default; a busy machine needs more.
     from ray.cluster_utils import Cluster
 
     from experiments.benchmark.small_networks import NAMES

@@ -19,14 +19,18 @@ def define_flags() -> None:
     """Define this command's flags."""
     shared.define_data(default=[])
     flags.DEFINE_string("workdir", "runs", "Folder that holds the runs, at any depth.")
+    flags.DEFINE_string(
+        "speed", None, "What experiments.benchmark --what=gpu wrote (default: WORKDIR/gpu.json)."
+    )
     shared.define_report()
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.reporting import ablation, from_folders, runs
+    from stfer.reporting import ablation, from_folders, runs, speed
 
+    measured = speed.read(FLAGS.speed) if FLAGS.speed else speed.find(FLAGS.workdir)
     studies = ablation.find_studies(FLAGS.workdir)
     folders = runs.run_folders(FLAGS.workdir) or [r.folder for s in studies for r in s.ends]
     options = from_folders.Options(shared.report_folder(), FLAGS.vote)
@@ -36,7 +40,9 @@ def main(argv: list[str]) -> int:
         "Settings", from_folders.settings(found, options, FLAGS.workdir, pictures)
     )
     sets = [source.load() for source in shared.sets()] if FLAGS.pictures else []
-    command.print_paths(from_folders.write(folders, sets, options, studies=studies))
+    command.print_paths(
+        from_folders.write(folders, sets, options, studies=studies, measured=measured)
+    )
     return 0
 
 

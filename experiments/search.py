@@ -18,7 +18,10 @@ from experiments import flags as shared
 from experiments.flags import words
 
 FLAGS = flags.FLAGS
-_OUTER = ("protocol", "subjects", "max_folds", "parallel", "device_data", "checkpoint_seconds")
+_OUTER = (
+    *("protocol", "subjects", "max_folds", "parallel", "folds_per_device", "device_data"),
+    "checkpoint_seconds",
+)
 WITHOUT = (_OUTER, "these flags are of the outer folds, which only --nested has")
 WITH_NESTED = (("launcher", "tasks", "held_out"), "--nested searches here, on all but each fold's people")  # fmt: skip
 

@@ -47,7 +47,9 @@ class Tiny(nn.Module):
 models.register("tiny")(Tiny)
 
 
-def sequences(subjects: int = 4, classes=EMOTIONS_6, seed: int = 0, uneven: bool = True):
+def sequences(
+    subjects: int = 4, classes=EMOTIONS_6, seed: int = 0, uneven: bool = True, size: int = SIZE
+):
     """Yield (id, subject, label, frames): a bright band at the class's height that grows to the apex."""
     rng = np.random.default_rng(seed)
     for person in range(subjects):
@@ -55,7 +57,7 @@ def sequences(subjects: int = 4, classes=EMOTIONS_6, seed: int = 0, uneven: bool
         shown = classes[: len(classes) - (uneven and person % 2)]
         for number, label in enumerate(shown):
             length = 15 + int(rng.integers(0, 4))
-            frames = rng.integers(0, 120, (length, SIZE, SIZE, 3))
+            frames = rng.integers(0, 120, (length, size, size, 3))
             strength = np.linspace(0, 120, length)[:, None, None, None]
             rows = slice(2 * number, 2 * number + 4)
             frames[:, rows] += strength.astype(int)

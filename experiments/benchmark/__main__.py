@@ -1,6 +1,7 @@
-"""Measures speed: forward and training steps beside PyTorch and Keras, single layers, prediction.
+"""Measures speed: forward and training steps beside PyTorch and Keras, single layers, prediction, a GPU.
 
     python -m experiments.benchmark --archs=single_frame --torch_python=~/torch/bin/python
+    python -m experiments.benchmark --what=gpu --minutes=9 --out=runs/gpu.json
 
 Every contender of a comparison lives in a process of its own and they take turns, so that a busy machine slows all
 of them alike. A peer whose library is not installed is named and left out; --torch_python and --keras_python point to
@@ -15,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command
-from experiments.benchmark import networks
+from experiments.benchmark import networks, parts
 from experiments.benchmark.networks import ARCHITECTURES, CONTENDERS
 from stfer.nearest import did_you_mean
 from stfer.training.config import PRECISIONS
@@ -28,8 +29,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "what",
         "training",
-        ["training", "layers", "generation", "prediction"],
-        "What to measure: networks, single layers, frames made, or videos classified end to end.",
+        ["training", "layers", "generation", "prediction", "gpu", "scale"],
+        "What to measure: networks, single layers, frames made, videos classified end to end, all that "
+        "is to know of a GPU, or what grows with folds and clips.",
     )
     flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
@@ -42,6 +44,7 @@ def define_flags() -> None:
     flags.DEFINE_string("keras_python", sys.executable, "Interpreter that has Keras.")
     flags.DEFINE_string("out", "runs/benchmark.json", "JSON file for the figures.")
     flags.DEFINE_integer("subjects", 2, "Subjects to generate (--what=generation).", lower_bound=1)
+    parts.define_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -58,6 +61,11 @@ def main(argv: list[str]) -> None:
                 )
     names = ["what", "archs", "contenders", "batch_size", "size", "repeats", "precision", "out"]
     command.print_settings("Benchmark", {name: FLAGS[name].value for name in names})
+    if FLAGS.what in ("gpu", "scale"):
+        from experiments.benchmark import gpu, scale
+
+        command.print_paths([parts.measure({"gpu": gpu, "scale": scale}[FLAGS.what])])
+        return
     results = {"settings": {name: FLAGS[name].value for name in names}, "cores": os.cpu_count()}
     if FLAGS.what == "generation":
         results["generation"] = networks.generation()

@@ -28,13 +28,14 @@ class Contender:
         self.name = name
         script, interpreter = {
             "ours": ("ours.py", sys.executable),
+            "trainings": ("trainings.py", sys.executable),
             "keras": ("keras_models.py", FLAGS.keras_python),
         }.get(name, ("torch_models.py", FLAGS.torch_python))
         command = [os.path.expanduser(interpreter), str(FOLDER / script)]
         command += ["--compiled"] if name == "torch_compiled" else []
         # Contenders share a GPU; JAX would take most of its memory for itself.
         environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        if name == "ours":
+        if name in ("ours", "trainings"):
             paths = [str(FOLDER.parents[2]), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         try:
@@ -65,6 +66,13 @@ class Contender:
             raise Absent(answer["error"])
         return answer
 
+    def warm_up(self) -> None:
+        """Measure the first calls."""
+        self.first = {
+            what: self.ask(what, steps=steps)["seconds"] * steps
+            for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps))
+        }
+
     def close(self) -> None:
         """End the process."""
         self.process.kill()
@@ -82,10 +90,7 @@ def start(names: list[str], settings: dict, absent: dict[str, str]) -> dict[str,
             here, there = (contenders[n].built["parameters"] for n in (name, first))
             if here != there:
                 raise Absent(f"its network has {here} parameters, that of {first} {there}")
-            contender.first = {
-                what: contender.ask(what, steps=steps)["seconds"] * steps
-                for what, steps in (("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps))
-            }
+            contender.warm_up()
         except Absent as reason:
             absent[name] = str(reason)
             if name in contenders:
@@ -99,32 +104,37 @@ def measure(arch: str) -> dict:
     settings |= {"batch_size": FLAGS.batch_size, "precision": FLAGS.precision}
     absent: dict[str, str] = {}
     contenders = start(FLAGS.contenders, settings, absent)
-    times = {name: {"forward": [], "step": [], "loop": []} for name in contenders}
-    rates, memory = [], {}
-    asked = [("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps), ("matrix_product", 1)]
     try:
-        for what, steps in [*asked * FLAGS.repeats, ("memory", 1)]:
-            for name, contender in list(contenders.items()):
-                try:
-                    answer = contender.ask(what, steps=steps)
-                except Absent as reason:  # out of memory, say: the others go on
-                    absent[name] = str(reason)
-                    contenders.pop(name).close()
-                    continue
-                if what == "matrix_product":
-                    rates.append(answer["rate"])
-                elif what == "memory":
-                    memory[name] = answer
-                else:
-                    times[name][what].append(answer)
+        figures = in_turns(contenders, absent)
     finally:
         for contender in contenders.values():
             contender.close()
+    return {"operations": operations(arch, FLAGS.batch_size, FLAGS.size)} | figures
+
+
+def in_turns(contenders: dict[str, Contender], absent: dict[str, str]) -> dict:
+    """Measure contenders that are warm; one that fails goes to `absent`."""
+    times = {name: {"forward": [], "step": [], "loop": []} for name in contenders}
+    rates, memory = [], {}
+    asked = [("forward", 1), ("step", 1), ("loop", FLAGS.loop_steps), ("matrix_product", 1)]
+    for what, steps in [*asked * FLAGS.repeats, ("memory", 1)]:
+        for name, contender in list(contenders.items()):
+            try:
+                answer = contender.ask(what, steps=steps)
+            except Absent as reason:  # out of memory, say: the others go on
+                absent[name] = str(reason)
+                contenders.pop(name).close()
+                continue
+            if what == "matrix_product":
+                rates.append(answer["rate"])
+            elif what == "memory":
+                memory[name] = answer
+            else:
+                times[name][what].append(answer)
     return {
         "parameters": next((c.built["parameters"] for c in contenders.values()), None),
         "absent": absent,
         "matrix_product_rate": max(rates, default=None),
-        "operations": operations(arch, FLAGS.batch_size, FLAGS.size),
         "contenders": {
             name: {
                 "about": contender.built["about"],
@@ -146,7 +156,9 @@ def summary(answers: list[dict]) -> dict:
     }
 
 
-def operations(arch: str, batch_size: int, size: int) -> dict[str, float]:
+def operations(
+    arch: str, batch_size: int, size: int, fields: dict | None = None
+) -> dict[str, float]:
     """Floating-point operations by the plain formulas (two for a product and its sum), whatever the algorithm.
 
     A training step takes three times a forward pass, less the gradient by the clips.
@@ -157,7 +169,7 @@ def operations(arch: str, batch_size: int, size: int) -> dict[str, float]:
     from stfer.models import create_model
 
     jax.config.update("jax_platforms", "cpu")  # shapes only: a GPU is the contenders'
-    model = create_model(arch)
+    model = create_model(arch, **(fields or {}))
     clips = jax.ShapeDtypeStruct((batch_size, model.frames, size, size, 3), jnp.float32)
     (_, endpoints), variables = jax.eval_shape(model.init_with_output, jax.random.key(0), clips)
     forward, first = 0, 0

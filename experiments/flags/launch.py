@@ -39,6 +39,10 @@ def define_launch(shares: bool = True, ray: bool = True) -> None:
     flags.DEFINE_enum("device_data", "auto", ["auto", "resident", "streamed"],
         "Keep the frames in the device's memory, or stream batches to it.")  # fmt: skip
     flags.DEFINE_float("checkpoint_seconds", 120.0, "Save a state this often.", lower_bound=0.0)
+    if shares or ray:
+        flags.DEFINE_integer(
+            "folds_per_device", 1, "Folds that train side by side on each device.", lower_bound=1
+        )
     if shares:
         _define_shares()
     if ray:
@@ -81,15 +85,23 @@ def launch() -> Launch:
     from stfer.runs.local import Launch
 
     resident = {"auto": None, "resident": True, "streamed": False}[FLAGS.device_data]
+    beside = FLAGS.folds_per_device if "folds_per_device" in FLAGS else 1
+    if beside > 1 and "launcher" in FLAGS and FLAGS.launcher == "ray":
+        raise ValueError(
+            "--launcher=ray trains one fold a task: leave --folds_per_device out, and lower --ray_gpus for several "
+            "tasks on one GPU"
+        )
     if "shares" not in FLAGS:
-        return Launch(FLAGS.parallel, resident, FLAGS.checkpoint_seconds)
+        return Launch(FLAGS.parallel, resident, FLAGS.checkpoint_seconds, folds_per_device=beside)
     if FLAGS.shares > 1 and FLAGS.share is None and not FLAGS.merge:
         raise ValueError("--shares needs --share, from 0 to shares - 1")
     if FLAGS.share is not None and FLAGS.merge:
         raise ValueError("--merge comes after the shares: give it without --share")
     if FLAGS.share is not None and FLAGS.launcher == "ray":
         raise ValueError("--launcher=ray shares the folds out itself: leave --share out")
-    return Launch(FLAGS.parallel, resident, FLAGS.checkpoint_seconds, FLAGS.shares, FLAGS.share)
+    return Launch(
+        FLAGS.parallel, resident, FLAGS.checkpoint_seconds, FLAGS.shares, FLAGS.share, beside
+    )
 
 
 def trainer(source: Source):

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from stfer import models
 from stfer.data.shards import Shards
-from stfer.reporting import report, runs, summary, tables
+from stfer.reporting import report, runs, speed, summary, tables
 from stfer.reporting.ablation import Study
 from stfer.reporting.comparisons import Comparison, comparisons
 from stfer.reporting.paper import PAPER
@@ -46,6 +47,7 @@ def write(
     options: Options,
     strict: bool = True,
     studies: Sequence[Study] = (),
+    measured: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write the report of all runs in these folders, and print its tables and summary.
 
@@ -55,6 +57,7 @@ def write(
         options: Where to, and which vote.
         strict: Refuse a set that no run was made on.
         studies: Ablations to report too.
+        measured: What `stfer.reporting.speed` read of a GPU.
 
     Returns:
         The page, and the folders of tables and figures.
@@ -74,6 +77,7 @@ def write(
         frames=frame_source(groups, sets, strict),
         unfinished=runs.unfinished(folders),
         studies=studies,
+        speed=speed.table(measured) if measured else None,
     )
     print()
     print("\n".join(map(tables.to_text, shown)))

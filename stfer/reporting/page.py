@@ -78,6 +78,7 @@ def render(
     frames: FrameSource | None,
     unfinished: Sequence[tuple[Path, int]],
     ablations: Sequence[AblationSection] = (),
+    speed: Table | None = None,
 ) -> str:
     """Fill in the page.
 
@@ -90,6 +91,7 @@ def render(
         frames: where pictures come from; None for a page without any.
         unfinished: runs without a result and their finished folds.
         ablations: what each change of a study adds.
+        speed: what was measured of a GPU.
 
     Returns:
         The page's HTML, with every figure and picture inside it.
@@ -107,6 +109,7 @@ def render(
         example=worked_example(),
         pictures=frames is not None,
         unfinished=[(str(folder), done) for folder, done in unfinished],
+        speed=speed,
         ablations=[(part, _svg(part.figure)) for part in ablations],
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

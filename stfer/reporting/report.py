@@ -29,6 +29,7 @@ def write_report(
     frames: FrameSource | None = None,
     unfinished: Sequence[tuple[Path, int]] = (),
     studies: Sequence[ablation.Study] = (),
+    speed: Table | None = None,
 ) -> tuple[list[Table], list[Path]]:
     """Write the whole report.
 
@@ -40,6 +41,7 @@ def write_report(
         frames: where the page gets its pictures from; None for a page without pictures.
         unfinished: runs that were begun and have no result, with their finished folds.
         studies: ablations.
+        speed: what was measured of a GPU, see `stfer.reporting.speed`.
 
     Returns:
         The tables in reading order, and the paths written: the page first, then tables and figures.
@@ -56,6 +58,7 @@ def write_report(
     ]
     shown = [table for section in sections for table in section.tables]
     shown += [part.table for part in ablations] + paper + [literature]
+    shown += [speed] if speed else []
     distribution = figures.save(
         comparison_figures.distribution_figure(comparisons), out / "figures" / "classes"
     )
@@ -69,6 +72,7 @@ def write_report(
         frames=frames,
         unfinished=unfinished,
         ablations=ablations,
+        speed=speed,
     )
     index = out / "index.html"
     index.write_text(html, encoding="utf-8")

@@ -32,16 +32,20 @@ class Engines:
         plan: The plan.
         parallel: "folds", "batch" or "none"; see `stfer.training.parallel`.
         resident: As `Plan.engine` takes it.
+        folds_per_device: Of "folds", how many train on each device.
     """
 
     plan: Plan
     parallel: str = "none"
     resident: bool | None = None
+    folds_per_device: int = 1
     _built: dict[str, Engine] = field(default_factory=dict)
 
     def __getitem__(self, stage: Stage) -> Engine:
         if stage.name not in self._built:
-            self._built[stage.name] = self.plan.engine(stage, self.parallel, self.resident)
+            self._built[stage.name] = self.plan.engine(
+                stage, self.parallel, self.resident, self.folds_per_device
+            )
         return self._built[stage.name]
 
     @property

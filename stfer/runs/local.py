@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import jax
 import tqdm
 
 from stfer.data.folds import Fold
@@ -28,6 +29,7 @@ class Launch:
         checkpoint_seconds: A state is saved this often.
         shares: How many processes share the folds (array jobs on one file system).
         share: Which of them this is, from 0; None where it is alone.
+        folds_per_device: How many folds train side by side on each device.
     """
 
     parallel: str = "auto"
@@ -35,13 +37,17 @@ class Launch:
     checkpoint_seconds: float = 120.0
     shares: int = 1
     share: int | None = None
+    folds_per_device: int = 1
 
     def __post_init__(self):
-        """Refuse a share that is not one of the shares.
+        """Refuse a share that is not one of the shares, and what does not train folds side by side.
 
         Raises:
             ValueError: Says how the two go together.
         """
+        if self.folds_per_device < 1:
+            raise ValueError(f"--folds_per_device={self.folds_per_device} must be at least 1")
+        parallel_lib.resolve(self.parallel, True, 1, self.folds_per_device)
         if self.share is not None and not 0 <= self.share < self.shares:
             raise ValueError(f"--share={self.share} must be below --shares={self.shares}")
 
@@ -67,8 +73,10 @@ def train_folds(
     Raises:
         Stopped: `should_stop` said so, and the states are saved.
     """
-    how = parallel_lib.resolve(launch.parallel, many_folds=True)
-    engines = Engines(plan, how, launch.resident)
+    # As many as the protocol has, not as are pending: a run that goes on keeps its program, and so its bits.
+    beside = min(launch.folds_per_device, -(-len(plan.folds) // jax.device_count()))
+    how = parallel_lib.resolve(launch.parallel, many_folds=True, folds_per_device=beside)
+    engines = Engines(plan, how, launch.resident, beside)
     failures: list[str] = []
     epochs = sum(stage.config(plan.config).epochs for stage in plan.stages)
     with tqdm.tqdm(

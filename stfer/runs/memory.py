@@ -30,17 +30,53 @@ def keep_freed_memory() -> bool:
     return all(taken)
 
 
-def fits(nbytes: int) -> bool:
-    """Whether a set of clips fits on the device beside a training: in at most a third of what is free there."""
+def fits(nbytes: int, folds: int = 1) -> bool:
+    """Whether a set of clips fits on the device beside its trainings.
+
+    A training has at least twice the memory of the set: the set takes at most a third of what is free beside one
+    fold, a fifth beside two.
+
+    Args:
+        nbytes: What the set takes.
+        folds: How many folds train on the device side by side.
+    """
+    free = _free()
+    # Without statistics (another allocator than JAX's own) nothing is known: small sets alone are kept.
+    return nbytes <= (3 << 30 if free is None else free) / (1 + 2 * folds)
+
+
+def check_folds(state_bytes: int, folds: int) -> None:
+    """Refuse more folds side by side than the device has memory for.
+
+    A fold takes its train state and, in a step, as much again for gradients and the new state; what its batch takes
+    comes on top, so that less than what is refused may still be too much.
+
+    Args:
+        state_bytes: What one fold's train state takes.
+        folds: How many folds are to train on the device.
+
+    Raises:
+        ValueError: Says what they take, and how many at most would fit.
+    """
+    free, one = _free(), 2 * state_bytes
+    if free is not None and folds * one > free:
+        raise ValueError(
+            f"--folds_per_device={folds} takes {folds * one / 1e9:.1f} GB for the folds' states alone and the device "
+            f"has {free / 1e9:.1f} GB free; give at most {max(int(free // one), 1)}"
+        )
+
+
+def _free() -> float | None:
+    """Bytes that are free on the first device; None where nothing is known of it."""
     import jax
 
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        return nbytes <= min(psutil.virtual_memory().available, left_to_group()) / 3
+        return min(psutil.virtual_memory().available, left_to_group())
     memory = device.memory_stats() or {}
-    # Without statistics (another allocator than JAX's own) nothing is known: small sets alone are kept.
-    free = memory.get("bytes_limit", 3 << 30) - memory.get("bytes_in_use", 0)
-    return nbytes <= free / 3
+    if "bytes_limit" not in memory:
+        return None
+    return memory["bytes_limit"] - memory.get("bytes_in_use", 0)
 
 
 def left_to_group(

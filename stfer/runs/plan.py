@@ -83,19 +83,31 @@ class Plan:
         """What a stage trains."""
         return make_learner(stage.config(self.config), len(self.shards.classes), stage.paths())
 
-    def engine(self, stage: Stage, parallel: str = "none", resident: bool | None = None) -> Engine:
+    def engine(
+        self,
+        stage: Stage,
+        parallel: str = "none",
+        resident: bool | None = None,
+        folds_per_device: int = 1,
+    ) -> Engine:
         """The compiled functions that all folds share in a stage.
 
         Args:
             stage: The stage.
             parallel: "folds", "batch" or "none"; see `stfer.training.parallel`.
             resident: Keep the set on the device; None decides by the memory there is.
+            folds_per_device: Of "folds", how many train on each device.
+
+        Raises:
+            ValueError: So many folds do not fit into a device's memory.
         """
         learner = self.learner(stage)
         shape = batches.Shape.covering(self.folds, learner.config.batch_size)
         found = examples.training_examples(self.shards, stream_rules(learner))
-        fits = _keeps_on_device(found) if resident is None else resident
-        return make_engine(parallel, learner, found, shape, fits)
+        if folds_per_device > 1:
+            memory.check_folds(_state_bytes(learner, found), folds_per_device)
+        fits = _keeps_on_device(found, folds_per_device) if resident is None else resident
+        return make_engine(parallel, learner, found, shape, fits, folds_per_device)
 
     def evaluation_clips(self, row: int) -> Arrays:
         """The evaluation clips of one sequence, [clips, ...] a stream (paper VI-B)."""
@@ -106,9 +118,7 @@ class Plan:
         """Trainable parameters of the model that is tested."""
         learner = self.learner(self.stages[-1])
         found = examples.training_examples(self.shards, stream_rules(learner))
-        state = jax.eval_shape(
-            functools.partial(init_state, learner), found.empty(1), jax.random.key(0)
-        )
+        state = _state_shapes(learner, found)
         return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
 
     def record(self) -> dict[str, Any]:
@@ -166,6 +176,11 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What of the record makes a run the same; see `same_run`."""
+        return dict(self._same)
+
+    @functools.cached_property
+    def _same(self) -> dict[str, Any]:
+        """Settled once: every fold asks for it, and a record looks at the whole environment."""
         return same_run(self.record())
 
     @functools.cached_property
@@ -198,11 +213,21 @@ def same_run(record: Mapping[str, Any]) -> dict[str, Any]:
     return parts | {"settings": identity(parts["settings"])}
 
 
-def _keeps_on_device(found: Examples) -> bool:
+def _state_shapes(learner: Learner, found: Examples) -> Any:
+    """The shapes of a fold's train state; nothing is computed."""
+    return jax.eval_shape(functools.partial(init_state, learner), found.empty(1), jax.random.key(0))
+
+
+def _state_bytes(learner: Learner, found: Examples) -> int:
+    leaves = jax.tree.leaves(_state_shapes(learner, found))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _keeps_on_device(found: Examples, folds_per_device: int) -> bool:
     """Whether all examples are kept there; of clips drawn at random a processor reads those that it needs."""
     if found.draws is not None and jax.default_backend() == "cpu":
         return False
-    return memory.fits(found.nbytes)
+    return memory.fits(found.nbytes, folds_per_device)
 
 
 def stream_rules(learner: Learner) -> dict[str, ClipRule]:

@@ -69,6 +69,7 @@ class Engine:
     _score: Callable[..., Any]
     lanes = 1
     first_call_seconds: float | None = None  # Of the first training call, compilation included.
+    waited_seconds: float | None = None  # For the arguments of all calls but the first.
 
     def __init__(
         self,

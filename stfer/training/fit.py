@@ -178,12 +178,21 @@ def _staged(
     def stage(stop, calls):
         return stop, calls, engine.stage(calls)
 
+    def waited_for(future):
+        began = time.monotonic()
+        result = future.result()
+        if engine.waited_seconds is None:
+            engine.waited_seconds = 0.0
+        else:
+            engine.waited_seconds += time.monotonic() - began
+        return result
+
     with concurrent.futures.ThreadPoolExecutor(1, "stage") as pool:
         ahead = None
         for stop, calls in _calls(engine, folds, progress, list(over)):
             upcoming = pool.submit(stage, stop, calls)
             if ahead is not None:
-                yield ahead.result()
+                yield waited_for(ahead)
             ahead = upcoming
         if ahead is not None:
-            yield ahead.result()
+            yield waited_for(ahead)

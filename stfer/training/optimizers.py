@@ -103,7 +103,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def learning_rate(
-    config: TrainConfig, step: Array, steps_an_epoch: Array | np.integer
+    config: TrainConfig, step: Array, steps_an_epoch: Array | np.ndarray | np.integer
 ) -> Array | float:
     """The learning rate of a step.
 

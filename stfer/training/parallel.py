@@ -1,13 +1,15 @@
-"""Training on several devices with `jax.pmap`: a fold a device, or each batch split over all of them.
+"""Training on several devices with `jax.pmap`: folds side by side, or each batch split over all devices.
 
-`FoldsEngine` stacks one train state a device; no device waits for another's numbers, so each fold is
-trained as it would be alone. `BatchEngine` replicates one state; gradients, batch statistics and
-metrics are sums over all devices (and all processes of `jax.distributed`), so a split batch trains as
-the whole one would, up to the order of float32 sums. Both have `Engine`'s interface.
+`FoldsEngine` stacks one train state a device, or several, over which the functions are mapped once more
+with `jax.vmap`; no fold waits for another's numbers, so each is trained as it would be alone.
+`BatchEngine` replicates one state; gradients, batch statistics and metrics are sums over all devices
+(and all processes of `jax.distributed`), so a split batch trains as the whole one would, up to the order
+of float32 sums. Both have `Engine`'s interface.
 """
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,31 +30,59 @@ PARALLEL = ("auto", "folds", "batch", "none")
 AXIS = "batch"
 
 
-def resolve(parallel: str, many_folds: bool, devices: int | None = None) -> str:
+def resolve(
+    parallel: str, many_folds: bool, devices: int | None = None, folds_per_device: int = 1
+) -> str:
     """What "auto" stands for: nothing on one device, else folds for many trainings, batch for a single one.
+
+    Several folds a device are folds side by side on one device, too.
 
     Args:
         parallel: One of `PARALLEL`.
         many_folds: Whether there are several trainings to do.
         devices: How many there are; counted when None.
+        folds_per_device: How many folds train on each.
 
     Raises:
-        ValueError: `parallel` is unknown.
+        ValueError: `parallel` is unknown, or trains no folds side by side where several a device are asked for.
     """
     if parallel not in PARALLEL:
         raise ValueError(f"parallel is {parallel!r}; it must be one of {', '.join(PARALLEL)}")
+    if folds_per_device > 1 and parallel not in ("auto", "folds"):
+        raise ValueError(
+            f"--folds_per_device={folds_per_device} trains folds side by side, which --parallel={parallel} does not; "
+            "give --parallel=folds or auto"
+        )
     if parallel != "auto":
         return parallel
+    if many_folds and folds_per_device > 1:
+        return "folds"
     if (jax.device_count() if devices is None else devices) == 1:
         return "none"
     return "folds" if many_folds else "batch"
 
 
 def make_engine(
-    parallel: str, learner: Learner, examples: Examples, shape: Shape, resident: bool = True
+    parallel: str,
+    learner: Learner,
+    examples: Examples,
+    shape: Shape,
+    resident: bool = True,
+    folds_per_device: int = 1,
 ) -> Engine:
-    """Build the engine that `parallel` ("folds", "batch" or "none") names; see `Engine` for the rest."""
-    kinds = {"none": Engine, "folds": FoldsEngine, "batch": BatchEngine}
+    """Build the engine that `parallel` ("folds", "batch" or "none") names; see `Engine` for the rest.
+
+    Args:
+        parallel: As `resolve` returns it.
+        learner: What is trained.
+        examples: The set.
+        shape: The shape that covers every fold.
+        resident: Keep the whole set on the device, or stream batches to it.
+        folds_per_device: Of "folds", how many train on each device.
+    """
+    if parallel == "folds":
+        return FoldsEngine(learner, examples, shape, resident, folds_per_device=folds_per_device)
+    kinds = {"none": Engine, "batch": BatchEngine}
     return kinds[parallel](learner, examples, shape, resident)
 
 
@@ -78,9 +108,10 @@ class _MappedEngine(Engine):
         super()._compile()
         if not self.pads:
             raise ValueError(
-                f"the architecture {self.config.architecture} cannot be trained on several devices at once: its call "
-                "lacks the argument mask, without which padding would enter its batch statistics; add mask=None and "
-                "give it to stfer.models.layers.normalization.BatchNorm, or train with --parallel=none"
+                f"the architecture {self.config.architecture} cannot be trained on several devices, or several folds "
+                "on one, at once: its call lacks the argument mask, without which padding would enter its batch "
+                "statistics; add mask=None and give it to stfer.models.layers.normalization.BatchNorm, or train with "
+                "--parallel=none and one fold a device"
             )
 
     def _map(
@@ -157,30 +188,67 @@ class _MappedEngine(Engine):
 
 
 class FoldsEngine(_MappedEngine):
-    """One fold a device. Fewer folds than devices leave lanes idle: they repeat the first and are dropped."""
+    """Folds side by side: `folds_per_device` of them on each device.
+
+    A lane is a place for one fold; the lanes of the first device come first. Fewer folds than lanes leave some idle:
+    they repeat the first fold and are dropped. Arrays have the axes [device, ...], and with several folds a device
+    [device, fold, ...]; so one fold a device is the same program with and without that choice.
+
+    Args:
+        learner: See `Engine`, as are the next four.
+        examples: The set.
+        shape: The shape that covers every fold.
+        resident: Where the set is.
+        steps_per_call: Steps of a chunk.
+        devices: Which devices; None for all.
+        folds_per_device: How many folds train on each.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        examples: Examples,
+        shape: Shape,
+        resident: bool = True,
+        steps_per_call: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        folds_per_device: int = 1,
+    ):
+        if folds_per_device < 1:
+            raise ValueError(f"folds_per_device is {folds_per_device}; it must be at least 1")
+        self.folds_per_device = folds_per_device
+        super().__init__(learner, examples, shape, resident, steps_per_call, devices)
 
     def _compile(self) -> None:
         super()._compile()
-        learner = self.learner
-        self.lanes = len(self._devices)
+        learner, beside = self.learner, self._beside
+        self.lanes = len(self._devices) * self.folds_per_device
         mapped = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices)
-        self._init = mapped(
-            functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
-        )
-        steps = functools.partial(steps_lib.train_steps, learner)
+        init = functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
+        self._init = mapped(beside(init))
+        # The folds of a device share its pool of examples, which is the second argument.
+        steps = beside(functools.partial(steps_lib.train_steps, learner), (0, None, 0, 0, 0, 0, 0))
         self._train = self._map(steps, 0, 5, donate_argnums=0)
-        self._no_moments = mapped(moments_lib.no_moments)
-        self._use_moments = mapped(
-            functools.partial(moments_lib.use_moments, learner), donate_argnums=0
-        )
-        add = functools.partial(moments_lib.add_moments, learner)
+        self._no_moments = mapped(beside(moments_lib.no_moments))
+        use = beside(functools.partial(moments_lib.use_moments, learner))
+        self._use_moments = mapped(use, donate_argnums=0)
+        add = beside(functools.partial(moments_lib.add_moments, learner), (0, None, 0, 0, 0, 0, 0))
         self._add_moments = self._map(add, 0, 5, donate_argnums=0)
-        self._score = self._map(functools.partial(steps_lib.score, learner), 0, 2)
+        score = beside(functools.partial(steps_lib.score, learner), (0, None, 0, 0))
+        self._score = self._map(score, 0, 2)
+        self._take = jax.jit(_take)
+
+    def _beside(self, function: Callable, in_axes: Any = 0) -> Callable:
+        """The function of one fold as one of all folds of a device."""
+        return function if self.folds_per_device == 1 else jax.vmap(function, in_axes)
 
     def init(self, keys: list[Array]) -> TrainState:
         """Fresh states, stacked over the lanes; at most one key a lane."""
+        stacked = jax.numpy.stack(self._filled(keys))
+        if self.folds_per_device > 1:
+            stacked = stacked.reshape(len(self._devices), self.folds_per_device)
         with self._precision():
-            return self._init(jax.numpy.stack(self._filled(keys)))
+            return self._init(stacked)
 
     def stage(self, calls: list[Call]) -> tuple:
         """See `Engine.stage`; at most one call a lane."""
@@ -190,7 +258,8 @@ class FoldsEngine(_MappedEngine):
             active=np.zeros_like(calls[0].active),
             watched=tuple((rows, np.zeros_like(mask)) for rows, mask in calls[0].watched),
         )
-        return len(calls), self._stage(calls + [idle] * (self.lanes - len(calls)))
+        every = calls + [idle] * (self.lanes - len(calls))
+        return len(calls), self._stage([_side_by_side(group) for group in self._by_device(every)])
 
     def train(
         self, state: TrainState, staged: tuple
@@ -201,7 +270,9 @@ class FoldsEngine(_MappedEngine):
 
         def of(lane: int, totals: Totals) -> Totals:
             # Where nothing was trained or scored the totals are single zeros.
-            return Totals(*(part[lane] if np.ndim(part) else part for part in totals))
+            return Totals(
+                *(part[self._place_of(lane)] if np.ndim(part) else part for part in totals)
+            )
 
         return state, [tuple(of(lane, totals) for totals in found) for lane in range(count)]
 
@@ -214,23 +285,60 @@ class FoldsEngine(_MappedEngine):
 
     def lane(self, state: TrainState, lane: int) -> TrainState:
         """The state of one lane, on the first device (so that all lanes share one program to classify)."""
-        device = self._devices[lane]
+        number, *place = self._place_of(lane)
+        device = self._devices[number]
 
-        def one(stacked: Array) -> Array:
+        def own(stacked: Array) -> Array:
             (shard,) = (part for part in stacked.addressable_shards if part.device == device)
-            return jax.device_put(shard.data, self._devices[0])[0]
+            return shard.data
 
-        return jax.tree.map(one, state)
+        taken = self._take(jax.tree.map(own, state), (0, *place))
+        return jax.device_put(taken, self._devices[0])
 
     def join(self, states: list[TrainState]) -> TrainState:
         """The inverse of `lane` over the lanes in use."""
         hosts = self._filled(jax.device_get(states))
-        return jax.tree.map(lambda *parts: self._place(list(parts)), *hosts)
+
+        def placed(*lanes: np.ndarray) -> Array:
+            return self._place([_stacked(group) for group in self._by_device(lanes)])
+
+        return jax.tree.map(placed, *hosts)
+
+    def _place_of(self, lane: int) -> tuple[int, ...]:
+        """Where a lane is in an array over all lanes: its device, and its place among that device's folds."""
+        return (lane,) if self.folds_per_device == 1 else divmod(lane, self.folds_per_device)
+
+    def _by_device(self, lanes: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return list(itertools.batched(lanes, self.folds_per_device))
 
     def _filled(self, values: list) -> list:
         if not 0 < len(values) <= self.lanes:
-            raise ValueError(f"{len(values)} folds for {self.lanes} devices")
+            raise ValueError(f"{len(values)} folds for {self.lanes} lanes")
         return [*values, *values[:1] * (self.lanes - len(values))]
+
+
+def _take(tree: Any, place: tuple[int, ...]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[place], tree)
+
+
+def _stacked(parts: Sequence[np.ndarray], axis: int = 0) -> np.ndarray:
+    """The arrays of a device's folds as one; of one fold itself."""
+    return np.stack(parts, axis) if len(parts) > 1 else np.asarray(parts[0])
+
+
+def _side_by_side(calls: Sequence[Call]) -> Call:
+    """The calls of a device's folds as one, with an axis of folds: the first, after that of a scoring's parts."""
+    watched = zip(*(call.watched for call in calls), strict=True)
+    return Call(
+        _stacked([call.indices for call in calls]),
+        _stacked([call.mask for call in calls]),
+        _stacked([call.active for call in calls]),
+        FoldConstants(*map(_stacked, zip(*(call.fold for call in calls), strict=True))),
+        tuple(
+            (_stacked([rows for rows, _ in folds], 1), _stacked([mask for _, mask in folds], 1))
+            for folds in watched
+        ),
+    )
 
 
 class BatchEngine(_MappedEngine):

@@ -83,8 +83,8 @@ class FoldConstants(NamedTuple):
         steps: int32 []: steps an epoch.
     """
 
-    code: Array | np.integer
-    steps: Array | np.integer
+    code: Array | np.ndarray | np.integer
+    steps: Array | np.ndarray | np.integer
 
 
 class TrainState(flax.struct.PyTreeNode):

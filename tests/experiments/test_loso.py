@@ -144,6 +144,39 @@ def test_a_changed_shard_is_named(data, tmp_path, flags, change):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
+def test_several_folds_on_a_device_give_the_same_predictions(flags, tmp_path):
+    tables, records = [], []
+    for beside in (1, 2):
+        workdir = tmp_path / str(beside)
+        # With the paper's epsilon Adam makes whole steps of gradients that are nothing but rounding.
+        loso(*flags, "--adam_epsilon=1e-3", f"--workdir={workdir}", f"--folds_per_device={beside}")
+        folder = workdir / "tiny-set" / "loso" / "tiny" / "seed=0"
+        with open(folder / "predictions.csv", newline="") as stream:
+            tables.append(list(csv.reader(stream)))
+        records.append(json.loads((folder / "config.json").read_text()))
+    ours, theirs = tables
+    assert [row[:5] for row in ours] == [row[:5] for row in theirs]
+    for one, other in zip(ours[1:], theirs[1:], strict=True):
+        assert list(map(float, one[5:])) == pytest.approx(list(map(float, other[5:])), abs=1e-4)
+    assert records[0]["settings"] == records[1]["settings"]  # How it was run is no setting.
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--parallel=batch", ("--folds_per_device=2", "--parallel=folds or auto")),
+        ("--launcher=ray", ("one fold a task", "leave --folds_per_device out")),
+    ],
+)
+def test_where_no_folds_train_side_by_side_several_a_device_are_refused(
+    flags, tmp_path, flag, words
+):
+    done = loso(*flags, flag, "--folds_per_device=2", f"--workdir={tmp_path}", check=False)
+    refused(done, *words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_subject_is_named_with_some_that_exist(flags, tmp_path):
     done = loso(*flags, f"--workdir={tmp_path / 'runs'}", "--subjects=S000,S077", check=False)
     refused(done, "S077", "S000, S001, S002")

@@ -1,12 +1,14 @@
 """experiments.report as a user runs it: in a process of its own, on runs written by hand."""
 
 import functools
+import json
 
 import pytest
 
 import experiments_run
 from experiments_run import ROOT
 from run_folders import answers, write_run
+from speed_figures import figures
 from stfer.data.shards import load_shards
 from tiny import write_set
 
@@ -43,6 +45,7 @@ def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
             text = text.replace(f"{name},", f"{identity},")
         (made / "predictions.csv").write_text(text)
 
+    (workdir / "gpu.json").write_text(json.dumps(figures()))
     flags = (f"--workdir={workdir}", f"--data={folder}", "--vote=maximum")
     done = experiments_run.run_alone("report", *flags, cwd=ROOT, PYTHONWARNINGS="error")
     assert done.returncode == 0, done.stderr
@@ -57,6 +60,7 @@ def test_report_of_real_shards_prints_tables_and_shows_frames(tmp_path):
         "3,763,390",
     ):
         assert done.stdout.count(count) == 2
+    assert "Speed on a card: a batch of 32 clips" in done.stdout
     assert "In order: late fusion 83 %, RNN 17 %." in done.stdout
     assert "With 4 subjects and 1 pair no difference can be established" in done.stdout
     assert done.stdout.rstrip().endswith(str(workdir / "report" / "figures"))

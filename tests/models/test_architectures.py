@@ -58,6 +58,7 @@ def test_the_widths_of_the_paper_s_text_are_fields():
     assert count(shapes(model)) == by_hand
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("train", [False, True], ids=["evaluation", "training"])
 def test_logits_equal_numpy_s(architecture, tiny, train):
     case = tiny(architecture)

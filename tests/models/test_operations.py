@@ -74,6 +74,7 @@ def check_against_xla(x_shape, kernel_shape, stride):
         assert_float32_close(actual, expected, label)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     ("x_shape", "kernel_shape", "stride"),
     [*(pytest.param(*c, marks=pytest.mark.slow) for c in CONVOLUTIONS[:-1]), CONVOLUTIONS[-1]],
@@ -230,6 +231,7 @@ def test_winograd_names_what_it_cannot_build():
         winograd.transforms(4, 5)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     "shape",
     [
@@ -280,6 +282,7 @@ def test_a_gpu_gets_xla_s_operations():
     assert "stablehlo.dot_general" in cpu
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_a_whole_model_has_the_same_gradients_in_both_forms(tiny, monkeypatch):
     case = tiny("late_fusion")

@@ -51,6 +51,7 @@ def of_device(tree, device):
     return jax.tree.map(lambda leaf: leaf[device], tree)
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_a_padded_batch_equals_the_unpadded_one(architecture, tiny):
     case = tiny(architecture)
@@ -98,6 +99,7 @@ def test_two_devices_with_unequal_rows_equal_one(name, tiny):
         assert_trees_close(of_device(all_stats, device), stats)
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_running_statistics_are_the_bias_corrected_exponential_average():
     rng = np.random.default_rng(0)

@@ -10,8 +10,17 @@ import pytest
 from matplotlib import colors
 
 from run_folders import CLASSES, answers, sequences, write_run
+from speed_figures import figures as figures_of_a_card
 from stfer.evaluation import voting
-from stfer.reporting import comparison_figures, figures, page, report, runs, voting_example
+from stfer.reporting import (
+    comparison_figures,
+    figures,
+    page,
+    report,
+    runs,
+    speed,
+    voting_example,
+)
 from stfer.reporting.comparisons import comparisons
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -85,6 +94,7 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         out,
         frames=frames,
         unfinished=[(workdir / "d", 3)],
+        speed=speed.table(figures_of_a_card()),
     )
     assert paths[0] == out / "index.html"
     assert all(path.is_file() for path in paths)
@@ -109,6 +119,7 @@ def test_the_report_is_whole_and_needs_nothing_else(workdir, tmp_path):
         f"Not in this report: {workdir / 'd'} has no finished result (3 folds are done).",
         "<set> & co, 10 subject-disjoint folds, ids ascending, every tenth",
         "Mollahosseini et al. 2016",
+        "Speed on a card: a batch of 32 clips",
         "posed expression is not a felt emotion",
         "--arch=late_fusion --data=synthetic --synthetic_subjects=8 --preset=demo --epochs=",
     ):

@@ -25,6 +25,27 @@ def test_a_set_is_kept_on_a_cpu_when_a_third_of_the_memory_holds_it(
     assert memory.fits(size) == resident
 
 
+@pytest.fixture
+def free(monkeypatch):
+    """1000 bytes are free."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr(memory, "left_to_group", lambda: float("inf"))
+
+
+@pytest.mark.usefixtures("free")
+@pytest.mark.parametrize(("folds", "most"), [(1, 333), (2, 200), (4, 111)])
+def test_each_fold_beside_another_leaves_less_for_the_set(folds, most):
+    assert memory.fits(most, folds)
+    assert not memory.fits(most + 1, folds)
+
+
+@pytest.mark.usefixtures("free")
+def test_more_folds_than_the_memory_holds_are_refused_with_how_many_it_does():
+    memory.check_folds(state_bytes=100, folds=5)
+    with pytest.raises(ValueError, match=r"--folds_per_device=6 takes .* give at most 5$"):
+        memory.check_folds(state_bytes=100, folds=6)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_least_limit_of_a_batch_job_counts_at_whatever_level(tmp_path, version):
     names = {

@@ -5,11 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+from trainings import CONFIG, assert_same_training, build, clips_and_folds, train
 
 import tiny
 from stfer import models
-from stfer.data.folds import folds
-from stfer.data.sequence import EMOTIONS_6
 from stfer.training import fit as fit_lib
 from stfer.training import parallel, step
 from stfer.training.batches import Shape
@@ -18,16 +17,6 @@ from stfer.training.config import TrainConfig
 from stfer.training.engine import Call, Engine
 
 DEVICES = 4
-# 5 subjects of 6 or 5 classes: neither folds, nor batches of 6, nor epochs fill four devices evenly.
-# The large epsilon keeps Adam from making whole steps of gradients that are nothing but rounding.
-CONFIG = TrainConfig(
-    "tiny",
-    epochs=2,
-    batch_size=6,
-    learning_rate=1e-2,
-    adam_epsilon=1e-3,
-    recompute_statistics=True,
-)
 
 # The last is the program of a GPU: a whole epoch, one scan.
 FORMS = pytest.mark.parametrize(
@@ -45,36 +34,7 @@ def _four_devices():
 
 @pytest.fixture(scope="module")
 def data():
-    rows = list(tiny.sequences(subjects=5))
-    clips = np.stack([frames[[-15, -1]] for *_, frames in rows])
-    labels = np.array([EMOTIONS_6.index(row[2]) for row in rows], np.int32)
-    return tiny.examples(clips, labels), folds("loso", [row[1] for row in rows])
-
-
-def build(kind, data, config=CONFIG, model=None, **options):
-    clips, splits = data
-    shape = Shape.covering(splits, config.batch_size)
-    return kind(tiny.learner(config, model), clips, shape, **options)
-
-
-def train(engine, splits, folder, **options):
-    saved = [FoldCheckpoints(folder / fold.held_out, {}) for fold in splits]
-    return fit_lib.fit(engine, splits, saved, **options)
-
-
-def assert_same_training(ours, theirs, rtol=1e-4, atol=1e-5):
-    """The same up to rounding: another program may add in another order."""
-    for tree in ("params", "batch_stats", "opt_state"):
-        pairs = zip(
-            jax.tree.leaves(getattr(ours.state, tree)),
-            jax.tree.leaves(getattr(theirs.state, tree)),
-            strict=True,
-        )
-        for a, b in pairs:
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
-    assert ours.state.step == theirs.state.step
-    for a, b in zip(ours.progress.history, theirs.progress.history, strict=True):
-        np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-4)
+    return clips_and_folds()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +90,10 @@ def test_stopped_lanes_go_on_to_the_same_bits(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, tmp_path):
+@pytest.mark.parametrize("folds_per_device", [1, 2])
+def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(
+    data, alone, tmp_path, folds_per_device
+):
     clips, splits = data
     poisoned = splits[1].train[0]
 
@@ -148,7 +111,13 @@ def test_a_bad_loss_in_one_lane_leaves_the_others_where_they_were(data, alone, t
     marked = tiny.examples(frames, clips.labels)
     group = [fold for fold in splits[:3] if poisoned not in fold.train or fold is splits[1]]
     assert len(group) == 2  # The one that trains on the marked clip, and the one that holds it out.
-    engine = build(parallel.FoldsEngine, (marked, splits), model=Poisoned())
+    engine = build(
+        parallel.FoldsEngine,
+        (marked, splits),
+        model=Poisoned(),
+        folds_per_device=folds_per_device,
+        devices=jax.devices()[: 2 // folds_per_device],
+    )
     with pytest.raises(fit_lib.NonFiniteLossError) as caught:
         train(engine, group, tmp_path)
     assert caught.value.fold == splits[1].held_out

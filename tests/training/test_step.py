@@ -77,6 +77,7 @@ def test_loss_and_accuracy_of_fixed_probabilities():
     )
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_a_step_is_adam_on_the_mean_cross_entropy():
     learner, state = tiny_state()
@@ -108,6 +109,7 @@ def test_a_step_is_adam_on_the_mean_cross_entropy():
     assert float(totals.loss) == pytest.approx(5 * float(mean_loss(state.params)), rel=1e-5)
 
 
+@pytest.mark.gpu
 def test_padding_rows_change_nothing():
     learner, state = tiny_state(DESCENT)
     rng = np.random.default_rng(0)
@@ -122,6 +124,7 @@ def test_padding_rows_change_nothing():
     np.testing.assert_allclose(totals, plain_totals, rtol=1e-6)
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_scanned_steps_equal_single_steps_and_skip_inactive_ones(chunk):
@@ -156,6 +159,7 @@ def test_a_step_that_is_not_active_keeps_every_bit():
     assert [float(total[0]) for total in totals] == [0, 0, 0]
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_one_real_step_of_the_full_network_lowers_the_loss_on_its_batch():
     model = models.create_model(

@@ -25,7 +25,8 @@ class Ours:
         if settings["precision"] != "bfloat16":
             jax.config.update("jax_default_matmul_precision", settings["precision"])
         dtype = jnp.bfloat16 if settings["precision"] == "bfloat16" else jnp.float32
-        self.model = create_model(settings["arch"], settings["num_classes"], dtype)
+        fields = settings.get("fields", {})
+        self.model = create_model(settings["arch"], settings["num_classes"], dtype, **fields)
         self.optimizer = optax.adam(1e-5, eps=1e-7)
         random = np.random.default_rng(0)
         size, batch = settings["size"], settings["batch_size"]

@@ -1,0 +1,268 @@
+"""All that a lent GPU must answer, as parts that are kept one by one (`experiments.benchmark.parts`).
+
+    python -m experiments.benchmark --what=gpu --minutes=9 --out=runs/gpu.json
+
+Given again, the same command makes what is missing. `experiments.report` shows what is there. Peers that are not
+installed are noted and left out. With --tiny everything is tried with tiny networks, on whatever device there is.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from experiments.benchmark import networks, parts
+from experiments.benchmark.networks import Absent, Contender
+
+FLAGS = flags.FLAGS
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+CONTENDERS = ("ours", "torch_eager", "torch_compiled")
+FOLDS_PER_DEVICE = (1, 2, 4, 8)
+EPOCHS = 200
+TINY_FIELDS = {
+    "block1_features": 4,
+    "block2_features": 4,
+    "block3_features": [4, 4, 4],
+    "head_features": [8, 8],
+}
+SETTINGS = (
+    "archs",
+    "batch_size",
+    "size",
+    "repeats",
+    "loop_steps",
+    "epochs",
+    "tiny",
+    "accuracy_data",
+)
+
+
+def plan() -> list[parts.Part]:
+    """The parts, the most important first, with the seconds that they are expected to take."""
+    first, *others = FLAGS.archs
+    named = [("device", 10.0), ("tests", 60.0)]
+    named += [(f"{kind}:{first}", 25.0) for kind in ("subject", "folds", "networks")]
+    named += [(f"{kind}:{arch}", 25.0) for arch in others for kind in ("networks", "subject")]
+    named += [("accuracy", 60.0)]
+    named += [(f"folds:{arch}", 25.0) for arch in others]
+    return [parts.Part(name, 1.0 if FLAGS.tiny else seconds) for name, seconds in named]
+
+
+def settings() -> dict[str, Any]:
+    """What makes two measurements the same."""
+    return {name: FLAGS[name].value for name in SETTINGS}
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Print the table."""
+    from stfer.reporting import speed, tables
+
+    print("\n" + tables.to_text(speed.table(results)))
+
+
+def make(name: str) -> Any:
+    """Make one part, in this process."""
+    kind, _, arch = name.partition(":")
+    one_by_name = {"device": device, "tests": tests, "accuracy": accuracy}
+    one_by_arch = {"networks": one_by_one, "subject": subject, "folds": folds}
+    return one_by_name[kind]() if kind in one_by_name else one_by_arch[kind](arch)
+
+
+def device() -> dict[str, Any]:
+    """The card."""
+    from stfer.runs.environment import hardware
+
+    return hardware()
+
+
+def tests() -> dict[str, Any]:
+    """The tests that are marked `gpu`, on this device."""
+    import re
+
+    import jax
+
+    folder = Path(__file__).parents[2] / "tests"
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not there: the tests come with the sources")
+    platform = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    chosen = ["tests/training/test_batches.py"] if FLAGS.tiny else ["-m", "gpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
+        cwd=folder.parent,
+        env=os.environ | {"JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or [""]
+    counts = {
+        word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", lines[-1])
+    }
+    if not counts:
+        raise ValueError(f"pytest ended with code {done.returncode}: {lines[-1]}")
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return {"counts": counts, "failed": failed}
+
+
+def _network(arch: str, precision: str) -> dict[str, Any]:
+    """What a contender is built with."""
+    fields = TINY_FIELDS if FLAGS.tiny else {}
+    return {
+        "arch": arch, "num_classes": 6, "size": FLAGS.size, "batch_size": FLAGS.batch_size,
+        "precision": precision, "fields": fields,
+    }  # fmt: skip
+
+
+def one_by_one(arch: str) -> dict[str, Any]:
+    """Steps and forward passes beside PyTorch in every precision: all are built at once, and measured in turns."""
+    absent: dict[str, dict[str, str]] = {precision: {} for precision in PRECISIONS}
+
+    def build(precision: str, name: str) -> dict[str, Contender]:
+        return networks.start([name], _network(arch, precision), absent[precision])
+
+    names = [name for name in CONTENDERS if name in FLAGS.contenders]
+    pairs = [(precision, name) for precision in PRECISIONS for name in names]
+    with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
+        built = list(pool.map(lambda pair: build(*pair), pairs))
+    found: dict[str, Any] = {}
+    try:
+        for precision in PRECISIONS:
+            own = [one for (which, _), one in zip(pairs, built, strict=True) if which == precision]
+            contenders = {name: one for group in own for name, one in group.items()}
+            _leave_out_others(contenders, absent[precision])
+            figures = networks.in_turns(contenders, absent[precision])
+            figures["ratios"] = networks.ratios(figures["contenders"])
+            found[precision] = figures
+    finally:
+        for group in built:
+            for contender in group.values():
+                contender.close()
+    operations = networks.operations(
+        arch, FLAGS.batch_size, FLAGS.size, _network(arch, "")["fields"]
+    )
+    return {"operations": operations, "precisions": found}
+
+
+def _leave_out_others(contenders: dict[str, Contender], absent: dict[str, str]) -> None:
+    """Peers whose network has another number of parameters than ours say nothing."""
+    if "ours" not in contenders:
+        return
+    ours = contenders["ours"].built["parameters"]
+    for name, contender in list(contenders.items()):
+        if (theirs := contender.built["parameters"]) != ours:
+            absent[name] = f"its network has {theirs} parameters, ours {ours}"
+            contenders.pop(name).close()
+
+
+def _training(arch: str, precision: str, folds_per_device: int) -> dict[str, Any]:
+    sequences, subjects = (8, 8) if FLAGS.tiny else (198, 118)
+    more = {"folds_per_device": folds_per_device, "sequences": sequences, "subjects": subjects}
+    return _network(arch, precision) | more
+
+
+def subject(arch: str) -> dict[str, Any]:
+    """Seconds a subject at CK+'s size, in every precision."""
+    return _trained({p: _training(arch, p, 1) for p in PRECISIONS}, arch)
+
+
+def folds(arch: str) -> dict[str, Any]:
+    """Seconds a subject with several folds side by side on the device."""
+    return _trained({str(n): _training(arch, "float32", n) for n in FOLDS_PER_DEVICE}, arch)
+
+
+def _trained(trainings: dict[str, dict], arch: str) -> dict[str, Any]:
+    """Build all trainings at once, then measure one after the other: few epochs, scaled to the paper's 200."""
+    workers: dict[str, Contender] = {}
+    found: dict[str, Any] = {}
+
+    def build(name: str) -> None:
+        worker = workers[name] = Contender("trainings")
+        worker.built = worker.ask("build", settings=trainings[name])
+
+    def tried(name: str, work) -> None:
+        try:
+            work(name)
+        except Absent as reason:
+            found[name] = {"absent": str(reason)}
+
+    def measure(name: str) -> None:
+        if name not in found:
+            found[name] = _seconds_a_subject(workers[name], trainings[name], arch)
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(trainings)) as pool:
+            list(pool.map(lambda name: tried(name, build), trainings))
+        for name in trainings:
+            tried(name, measure)
+            if name in workers:
+                workers[name].close()  # before the next, which may need the memory
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return {name: found[name] for name in trainings}
+
+
+def _seconds_a_subject(worker: Contender, training: dict, arch: str) -> dict[str, Any]:
+    """From a short and a longer training, so that what a training costs once is not scaled with its epochs."""
+    epochs, beside = FLAGS.epochs, training["folds_per_device"]
+    short, long = (
+        statistics.median(
+            worker.ask("loop", steps=steps)["seconds"] * steps for _ in range(min(FLAGS.repeats, 3))
+        )
+        for steps in (1, 1 + epochs)
+    )
+    epoch = (long - short) / epochs
+    once = max(short - epoch, 0.0)
+    steps = -(
+        -(training["sequences"] - training["sequences"] // training["subjects"]) // FLAGS.batch_size
+    )
+    step = networks.operations(arch, FLAGS.batch_size, FLAGS.size, training["fields"])["training"]
+    rate = worker.ask("matrix_product")["rate"]
+    return {
+        "seconds_an_epoch": epoch / beside,
+        "seconds_once": once / beside,
+        "seconds_a_subject": (once + EPOCHS * epoch) / beside,
+        "epochs_measured": epochs,
+        "limit": beside * steps * step / (rate * epoch) if epoch > 0 else None,
+        "memory": worker.ask("memory"),
+    }
+
+
+def accuracy() -> dict[str, Any]:
+    """The same folds in float32 and in bfloat16: accuracy, and how far the predictions are apart."""
+    import pandas as pd
+
+    from stfer.data.sources import default_cache_dir
+    from stfer.runs import cross_validate, environment
+    from stfer.runs.local import Launch
+
+    environment.set_up_jax(default_cache_dir())
+    arch, launch = FLAGS.archs[0], Launch(folds_per_device=1 if FLAGS.tiny else 4)
+    settings = {"epochs": 1, "model": TINY_FIELDS} if FLAGS.tiny else {}
+    settings |= {"preset": "demo", "max_folds": 2 if FLAGS.tiny else 8, "launch": launch}
+    found: dict[str, Any] = {"architecture": arch}
+    tables = {}
+    for precision in ("float32", "bfloat16"):
+        with tempfile.TemporaryDirectory() as folder:
+            result = cross_validate(
+                arch, FLAGS.accuracy_data, folder, precision=precision, **settings
+            )
+            (file,) = Path(folder).rglob("predictions.csv")
+            rows = pd.read_csv(file)
+        found[precision] = result["votes"]["summed"]["accuracy"]
+        found |= {"sequences": result["sequences"], "folds": result["folds_done"]}
+        tables[precision] = rows[rows.vote == "summed"].set_index("sequence").sort_index()
+    classes = list(tables["float32"].columns[4:])
+    one, other = (tables[precision] for precision in ("float32", "bfloat16"))
+    found["same_class"] = float((one.predicted == other.predicted).mean())
+    found["largest_difference"] = float((one[classes] - other[classes]).abs().max().max())
+    return found

@@ -20,8 +20,8 @@ def define_data(default: str | list[str] = sources.SYNTHETIC) -> None:
         "synthetic_subjects", 24, "Subjects of the synthetic set.", lower_bound=2, upper_bound=999
     )
     flags.DEFINE_integer("synthetic_seed", 0, "Seed of the synthetic set.", lower_bound=0)
-    flags.DEFINE_integer("synthetic_size", None, f"Height and width of its face crops ({sources.SYNTHETIC_SIZE}; with "
-        f"--preset=paper {sources.PAPER_SIZE}).", 8, 1024)  # fmt: skip
+    flags.DEFINE_integer("synthetic_size", sources.SYNTHETIC_SIZE, "Height and width of its face crops; the paper's "
+        "are 170.", 8, 1024)  # fmt: skip
     flags.DEFINE_float("synthetic_margin", sources.SYNTHETIC_MARGIN, "Shown around a face, as preprocess's --margin.",
         -0.4, 2)  # fmt: skip
     flags.DEFINE_integer("workers", None, "Processes for making the synthetic set (all cores).")
@@ -59,11 +59,9 @@ def sets() -> list[sources.Source]:
 
 def data(name: str | None = None) -> sources.Source:
     """What the flags say of the set, or of one of several."""
-    made = ("synthetic_subjects", "synthetic_seed", "synthetic_margin")
+    made = ("synthetic_subjects", "synthetic_seed", "synthetic_size", "synthetic_margin")
     flagged = {name: FLAGS[name].value for name in (*made, "workers", "cache_dir", "neutral")}
-    papers = "preset" in FLAGS and FLAGS.preset == "paper"
-    size = FLAGS.synthetic_size or (sources.PAPER_SIZE if papers else sources.SYNTHETIC_SIZE)
-    return sources.Source(name or FLAGS.data, synthetic_size=size, **flagged)
+    return sources.Source(name or FLAGS.data, **flagged)
 
 
 def define_report() -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SYNTHETIC = "synthetic"
 # From the brows to the chin, in which a face is as large as in the usual crops of 170 pixels: half the work.
 SYNTHETIC_SIZE, SYNTHETIC_MARGIN = 128, 0.15
-PAPER_SIZE = 170
 
 
 def default_cache_dir() -> str:

@@ -45,8 +45,6 @@ def main(argv: list[str]) -> int:
         environment.check_platform()
     architectures = compare.check_architectures(FLAGS.archs)
     sources = shared.sets()
-    if not sources:
-        raise command.UserError("--data is empty; name at least one set, such as --data=synthetic")
     shards = {source.data: source.load() for source in sources}
     opened = functools.cache(
         lambda source: source.load()

@@ -8,7 +8,6 @@ and its accuracy stands beside that of the settings without a search. Trials are
 same command goes on; given several times at once, all of them work on one study.
 """
 
-import dataclasses
 from pathlib import Path
 
 from absl import flags
@@ -47,7 +46,6 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.data.shards.subset import subset
     from stfer.runs import environment, final, inner_folds, modules, search, search_space
     from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
@@ -71,8 +69,7 @@ def main(argv: list[str]) -> int:
         if FLAGS.nested:
             return _nested(found, source, should_stop)
         fold = final.split(shards.subjects, FLAGS.held_out, "", config.seed)
-        part = dataclasses.replace(found, shards=subset(shards, fold.train))
-        return _search(part, source, fold, should_stop)
+        return _search(found.among(fold.train), source, fold, should_stop)
 
 
 def _search(search, source, fold, should_stop) -> int:

@@ -32,9 +32,16 @@ def refuse_empty(names: Iterable[str]) -> None:
         UserError: One was; names all that were.
     """
     asked = [FLAGS[name] for name in sorted(set(names) - _MAY_BE_EMPTY)]
-    empty = [f"--{flag.name}" for flag in asked if flag.value in ("", [""]) and flag.default != ""]
+    empty = [f"--{flag.name}" for flag in asked if flag.present and _is_empty(flag)]
     if empty:
         raise UserError(f"{' and '.join(empty)} without a value: give one, or leave the flag out")
+
+
+def _is_empty(flag: flags.Flag) -> bool:
+    """Whether a flag's value is none: of a list no item is any, also where the list's default has none."""
+    if isinstance(flag.value, list):
+        return not any(item != "" for item in flag.value)
+    return flag.value == "" and flag.default != ""
 
 
 _TITLES = {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stfer.data.faces import CropSettings
-    from stfer.data.shards import Shards
+    from stfer.data.shards import SetsDifferError, Shards
 
 SYNTHETIC = "synthetic"
 # From the brows to the chin, in which a face is as large as in the usual crops of 170 pixels: half the work.
@@ -140,11 +140,31 @@ class Source:
             FileNotFoundError: A folder is not there or holds no shards.
             ValueError: A shard is damaged, or sets do not fit together.
         """
-        from stfer.data.shards import load_data
+        from stfer.data.shards import SetsDifferError, load_data
 
-        shards = load_data(self.folders())
+        folders = self.folders()
+        try:
+            shards = load_data(folders)
+        except SetsDifferError as error:
+            raise ValueError(f"{error}{self._what_would_fit(folders, error)}") from None
         if not self.neutral:
             return shards
         from stfer.data.neutral import with_neutral
 
         return with_neutral(shards)
+
+    def _what_would_fit(self, folders: str, error: SetsDifferError) -> str:
+        """The end of a sentence: flags with which the synthetic set fits to the other, where there are any."""
+        ours = {
+            f
+            for f, name in zip(folders.split(","), self._names(), strict=True)
+            if name == SYNTHETIC
+        }
+        others = [shards for folder, shards in error.sets.items() if folder not in ours]
+        # A model's own crop is no flag's to change.
+        if self.crop or len(others) != 1 or not {"size", "margin"}.issuperset(error.fields):
+            return ""
+        margin = others[0].crop.get("margin")
+        if margin is None:  # It was not cut by this program.
+            return ""
+        return f"; give --synthetic_size={others[0].size} --synthetic_margin={margin} for a synthetic set that fits"

@@ -18,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
 
+from stfer.storage.control_groups import MOUNTED, OF_PROCESS, levels
+
 _ATTEMPTS = 2
 _NO_QUOTA = 1 << 16
 
@@ -49,27 +51,14 @@ def usable_cores() -> int:
     return max(1, min(cores, cores_of_group()))
 
 
-def cores_of_group(
-    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> int:
+def cores_of_group(groups: Path = OF_PROCESS, root: Path = MOUNTED) -> int:
     """Whole cores that the process' control groups (a container, a batch job) allow; a large number without a quota.
 
     Args:
-        groups: The file that names the process' groups, a line a hierarchy (Linux, version 1 or 2).
-        root: Where the hierarchies are mounted.
+        groups: As `stfer.storage.control_groups.levels` takes it.
+        root: As there.
     """
-    allowed = [_NO_QUOTA]
-    with contextlib.suppress(OSError):
-        for line in groups.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            top = root / "cpu" if controllers else root
-            folder = top / path.lstrip("/")
-            # A quota may be set at any level from the process' group up.
-            levels = [folder, *folder.parents]
-            allowed += [_quota(level) for level in levels[: levels.index(top) + 1]]
-    return min(allowed)
+    return min(map(_quota, levels("cpu", groups, root)), default=_NO_QUOTA)
 
 
 def _quota(folder: Path) -> int:

@@ -6,7 +6,7 @@ who are tested later are in no trial.
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from stfer.data.folds import Fold, SubjectKFold, ascending
 from stfer.data.shards import Shards
+from stfer.data.shards.subset import subset
 from stfer.evaluation.run_folder import RunFolder
 from stfer.runs import folds as one_group
 from stfer.runs.folds import Engines
@@ -48,6 +49,10 @@ class Search:
     seeds: Sequence[int] = (0,)
     vote: str = "summed"
     modules: Sequence[str] = ()
+
+    def among(self, rows: Sequence[int] | np.ndarray) -> "Search":
+        """The same search on some sequences of the set, by their numbers, as if there were no others."""
+        return replace(self, shards=subset(self.shards, rows))
 
     def folds(self) -> list[Fold]:
         """The inner folds, by subjects.

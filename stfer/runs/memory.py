@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from stfer.storage.control_groups import MOUNTED, OF_PROCESS, levels
+
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
 _LARGEST = 2**31 - 1
 
@@ -46,14 +48,14 @@ def fits(nbytes: int, folds: int = 1) -> bool:
 
 
 def check_folds(state_bytes: int, folds: int) -> None:
-    """Refuse more folds side by side than the device has memory for.
+    """Refuse more folds side by side than a device has memory for.
 
     A fold takes its train state and, in a step, as much again for gradients and the new state; what its batch takes
     comes on top, so that less than what is refused may still be too much.
 
     Args:
         state_bytes: What one fold's train state takes.
-        folds: How many folds are to train on the device.
+        folds: How many folds are to train on each device.
 
     Raises:
         ValueError: Says what they take, and how many at most would fit.
@@ -61,53 +63,57 @@ def check_folds(state_bytes: int, folds: int) -> None:
     free, one = _free(), 2 * state_bytes
     if free is not None and folds * one > free:
         raise ValueError(
-            f"--folds_per_device={folds} takes {folds * one / 1e9:.1f} GB for the folds' states alone and the device "
-            f"has {free / 1e9:.1f} GB free; give at most {max(int(free // one), 1)}"
+            f"--folds_per_device={folds} takes {folds * one / 1e9:.1f} GB for the folds' states alone and "
+            f"{_each_device()} has {free / 1e9:.1f} GB free; give at most {max(int(free // one), 1)}"
         )
 
 
 def _free() -> float | None:
-    """Bytes that are free on the first device; None where nothing is known of it."""
+    """Bytes that are free on each device; None where nothing is known of it.
+
+    The devices of a processor have one memory together: each has its share.
+    """
     import jax
 
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        return min(psutil.virtual_memory().available, left_to_group())
+        available = min(psutil.virtual_memory().available, left_to_group())
+        return available / jax.local_device_count()
     memory = device.memory_stats() or {}
     if "bytes_limit" not in memory:
         return None
     return memory["bytes_limit"] - memory.get("bytes_in_use", 0)
 
 
-def left_to_group(
-    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> float:
+def _each_device() -> str:
+    import jax
+
+    count = jax.local_device_count()
+    return "the device" if count == 1 else f"each of the {count} devices"
+
+
+def left_to_group(groups: Path = OF_PROCESS, root: Path = MOUNTED) -> float:
     """Bytes that the process' control groups (a batch job, a container) may still take; infinite without a limit.
 
     Args:
-        groups: The file that names the process' groups, a line a hierarchy (Linux, version 1 or 2).
-        root: Where the hierarchies are mounted.
+        groups: As `stfer.storage.control_groups.levels` takes it.
+        root: As there.
     """
-    v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    v2 = ("memory.max", "memory.current", "inactive_file")
-    left = [float("inf")]
-    with contextlib.suppress(OSError):
-        for line in groups.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers not in ("", "memory"):
-                continue
-            top, names = (root / "memory", v1) if controllers else (root, v2)
-            folder = top / path.lstrip("/")
-            # A limit may be set at any level from the process' group up.
-            levels = [folder, *folder.parents]
-            left += [_left_at(level, *names) for level in levels[: levels.index(top) + 1]]
-    return min(left)
+    return min(map(_left_at, levels("memory", groups, root)), default=float("inf"))
 
 
-def _left_at(folder: Path, limit: str, used: str, droppable: str) -> float:
-    try:
-        parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        room = int((folder / limit).read_text()) - int((folder / used).read_text())
-        return room + int(parts[droppable])  # files in memory, which the system lets go of
-    except (OSError, ValueError, KeyError):  # no such group here, or no limit ("max")
-        return float("inf")
+_VERSIONS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def _left_at(folder: Path) -> float:
+    """Bytes that one control group, of version 2 or 1, may still take; infinite without a limit."""
+    for limit, used, droppable in _VERSIONS:
+        # Without the files there is no such group here or it is of the other version; "max" is no limit.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            room = int((folder / limit).read_text()) - int((folder / used).read_text())
+            return room + int(parts[droppable])  # files in memory, which the system lets go of
+    return float("inf")

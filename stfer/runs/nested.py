@@ -10,13 +10,12 @@ import contextlib
 import urllib.parse
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stfer.data.folds import Fold, folds
 from stfer.data.shards import Shards
-from stfer.data.shards.subset import subset
 from stfer.evaluation.paired import gain_of_predictions
 from stfer.evaluation.records import vote_metrics
 from stfer.evaluation.run_folder import RunFolder, SettingsDifferError
@@ -72,9 +71,7 @@ class Nested:
 
     def inside(self, fold: Fold) -> Search:
         """The search on a fold's training subjects."""
-        known = {name: getattr(self.template, name) for name in self.template.__dataclass_fields__}
-        people = subset(self.shards, fold.train)
-        return Search(**known | {"shards": people, "folder": self.place(fold) / SEARCH})
+        return replace(self.template.among(fold.train), folder=self.place(fold) / SEARCH)
 
     def place(self, fold: Fold) -> Path:
         """A fold's folder."""

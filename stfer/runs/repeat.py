@@ -29,11 +29,17 @@ def command(record: Mapping[str, Any]) -> str:
     if preset not in PRESETS:  # One that a module registered, which may not be imported here.
         preset = "paper"
     flags["preset"] = preset
-    base = config_lib.preset(preset, settings["architecture"])
+    plain = config_lib.preset(preset, settings["architecture"])
+    # The flag of another augmentation drops the preset's strengths, so a run's own are told apart from what is left.
+    base = plain.to_dict() | {
+        "augmentation": config_lib.preset(
+            preset, settings["architecture"], augment=settings.get("augment")
+        ).augmentation
+    }
     assignments = []
     for field in dataclasses.fields(TrainConfig):
-        value = settings.get(field.name, getattr(base, field.name))
-        if field.name in ("architecture", "preset") or value == getattr(base, field.name):
+        value = settings.get(field.name, base[field.name])
+        if field.name in ("architecture", "preset") or value == base[field.name]:
             continue
         if field.name in NESTED.values():
             prefix = next(prefix for prefix, name in NESTED.items() if name == field.name)

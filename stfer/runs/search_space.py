@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stfer import models
-from stfer.training.config import NESTED, TrainConfig, parse_assignments
+from stfer.training.config import NESTED, TrainConfig, parse_assignments, with_changes
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -137,10 +137,7 @@ def chosen(base: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
         ValueError: A name is no setting, or the settings cannot go together.
     """
     changed = parse_assignments([f"{name}={value}" for name, value in values.items()])
-    for field in NESTED.values():
-        if field in changed:
-            changed[field] = dict(getattr(base, field)) | changed[field]
-    return base.replace(**changed)
+    return TrainConfig(**with_changes(base.to_dict(), changed))
 
 
 def _same(text: str, value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Files that are whole or not there: write and rename, locks, journals, weights with checksums."""
 
 __all__ = [
+    "control_groups",
     "environment",
     "files",
     "identity",

@@ -273,14 +273,30 @@ def preset(name: str, architecture: str, **overrides: Any) -> TrainConfig:
             f"preset {name!r} is unknown; it must be one of {', '.join(PRESETS)}"
             f"{did_you_mean(name, PRESETS)}"
         )
-    changed = {key: value for key, value in overrides.items() if value is not None}
     settings = PRESETS[name] | _OF_ARCHITECTURE.get((name, architecture), {})
-    if changed.get("augment", settings.get("augment")) != settings.get("augment"):
-        settings = settings | {"augmentation": {}}  # Its strengths are of its own augmentation.
+    own = {"architecture": architecture, "preset": name}
+    return TrainConfig(**with_changes(settings | own, overrides))
+
+
+def with_changes(settings: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some of them replaced.
+
+    Of the model's and the augmentation's fields those that are named are replaced and the others stay; but strengths
+    are of one augmentation, so where another is asked for, none of them stays.
+
+    Args:
+        settings: Fields of `TrainConfig`; those that are missing have their defaults.
+        changed: Fields that replace them; those that are None are left as they are.
+    """
+    new = {key: value for key, value in changed.items() if value is not None}
+    old = dict(settings)
+    own = old.get("augment", TrainConfig.augment)
+    if new.get("augment", own) != own:
+        old["augmentation"] = {}
     for key in NESTED.values():
-        if key in changed:
-            changed[key] = dict(settings.get(key, {})) | dict(changed[key])
-    return TrainConfig(**(settings | {"architecture": architecture, "preset": name} | changed))
+        if key in new:
+            new[key] = dict(old.get(key, {})) | dict(new[key])
+    return old | new
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

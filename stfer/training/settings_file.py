@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stfer.storage.files import read_json, write_json
-from stfer.training.config import NESTED, TrainConfig
+from stfer.training.config import TrainConfig, with_changes
 
 FORMAT = 2
 
@@ -28,12 +28,8 @@ class Found:
     people: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def with_changes(self, changed: Mapping[str, Any]) -> TrainConfig:
-        """The settings with some fields replaced; of the model's and the augmentation's fields those that are named."""
-        changed = {key: value for key, value in changed.items() if value is not None}
-        for name in NESTED.values():
-            if name in changed:
-                changed[name] = dict(getattr(self.config, name)) | dict(changed[name])
-        return self.config.replace(**changed)
+        """The settings with some fields replaced, see `stfer.training.config.with_changes`."""
+        return TrainConfig(**with_changes(self.config.to_dict(), changed))
 
 
 def write(file: str | Path, found: Found, **more: Any) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from stfer.data.folds import Fold
 from stfer.models import registration
 from stfer.registries import Registry
-from stfer.training.config import TrainConfig
+from stfer.training.config import TrainConfig, with_changes
 from stfer.training.step import TrainState
 
 EVERYTHING = ("*",)
@@ -58,7 +58,7 @@ class Stage:
         if "architecture" in own:
             known = registration(own["architecture"]).fields
             fields = {name: value for name, value in fields.items() if name in known}
-        return run.replace(**own | {"model": fields | dict(own.get("model", {}))})
+        return TrainConfig(**with_changes(run.to_dict() | {"model": fields}, own))
 
     def paths(self) -> Callable[[str], bool] | None:
         """Whether the parameter at a path is trained; None where all are."""

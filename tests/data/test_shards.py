@@ -10,6 +10,8 @@ import pytest
 from stfer.data.sequence import EMOTIONS_6, EMOTIONS_7, Dropped
 from stfer.data.shards import ShardWriter, load_data, load_shards, write_shards
 from stfer.data.shards.format import header_checksum
+from stfer.data.sources import Source
+from stfer.data.synthetic import default
 from stfer.storage.locks import LockedError
 
 SIZE = 9
@@ -361,3 +363,27 @@ def test_sets_that_do_not_fit_together(tmp_path):
         write_shards(tmp_path / name, sequences(1), name=name, **fields)
         with pytest.raises(ValueError, match=f"do not fit together.*{name}"):
             load_data(f"{tmp_path}/a,{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("crop", "end"),
+    [
+        ({"detector": "lbp", "margin": 0.35}, "; give --synthetic_size=9 --synthetic_margin=0.35 "),
+        ({"detector": "none", "margin": 0.35}, r"is lbp and none$"),
+    ],
+)
+@pytest.mark.parametrize("order", ["synthetic,other", "other, synthetic"])
+def test_a_synthetic_set_that_does_not_fit_is_told_with_which_flags_it_would(
+    tmp_path, monkeypatch, crop, end, order
+):
+    """Where flags can make it fit: they cannot change the detector."""
+    made = write_shards(
+        tmp_path / "made", sequences(1), name="made", crop={"detector": "lbp", "margin": 0.15}
+    )
+    write_shards(tmp_path / "other", sequences(1, prefix="b"), name="other", crop=crop)
+    monkeypatch.setattr(default, "ensure", lambda *given, **more: made)
+    monkeypatch.chdir(tmp_path)
+    source = Source(order, cache_dir=str(tmp_path))
+    turned = end if order.startswith("synthetic") else end.replace("lbp and none", "none and lbp")
+    with pytest.raises(ValueError, match=f"do not fit together: .*{turned}"):
+        source.load()

@@ -80,6 +80,11 @@ def test_commands_by_name(tmp_path):
         (("export", "--model="), "--model"),
         (("explain", "--model=", "--input=clip.mp4"), "--model"),
         (("predict", "--input="), "--input"),
+        (("loso", "--subjects="), "--subjects"),
+        (("loso", "--subjects=,"), "--subjects"),
+        (("compare", "--archs="), "--archs"),
+        (("benchmark", "--archs=", "--contenders="), "--archs and --contenders"),
+        (("report", "--modules=", "--data="), "--data and --modules"),
     ],
 )
 def test_a_flag_without_its_value_is_no_default(words, named, tmp_path):

@@ -107,7 +107,7 @@ def test_several_seeds_give_a_spread(tmp_path, flags):
     [
         ("--seeds=1,x", "error: --seeds=1,x must be numbers from 0, such as --seeds=0,1,2\n"),
         ("--archs=tiny,typo", "error: --archs names typo, not among "),
-        ("--data=", "error: --data is empty; name at least one set, such as --data=synthetic\n"),
+        ("--data=", "error: --data without a value: give one, or leave the flag out\n"),
         ("--arch=tiny", "error: Unknown command line flag 'arch'"),
     ],
 )

@@ -15,7 +15,7 @@ from stfer.data.clips import last_frames
 from stfer.data.shards import load_data, write_shards
 from stfer.inference import TrainedModel, describe, explain_pictures
 from stfer.inference.evaluation import predict_shards
-from stfer.inference.explain import explain, grad_cam, mass_inside, occlusion_over_time
+from stfer.inference.explain import _look, explain, grad_cam, mass_inside, occlusion_over_time
 from stfer.inference.sources import Source, open_source
 from stfer.inference.windows import window
 from stfer.models import create_model
@@ -135,26 +135,60 @@ def test_every_kind_of_network_has_maps(tiny, name):
 def test_grad_cam_is_its_equation(tiny):
     """By hand for a tower: what stands behind the maps is run on them alone, and its gradient taken."""
     model = tiny("late_fusion")
-    clip = noise(2, seed=3)
+    clip = noise(2, seed=1)
     _, endpoints = jax.jit(model.module.apply)(model.variables, clip[None] / np.float32(255))
     name = next(n for n in endpoints if n.endswith("block3/conv3"))
     maps = np.asarray(endpoints[name])[0]  # [tower, rows, columns, channel]
     assert maps.shape[0] == 2
-    found = grad_cam(model, clip, 2, layers=(-1,))
+    found = grad_cam(model, clip, 0, layers=(-1,))
 
     def log_odds(tower_maps):
         flat = jax.vmap(lambda m: nn.max_pool(m, (2, 2), (2, 2)).reshape(-1))(tower_maps)
         features = flat.reshape(1, 2, -1)
-        said = nn.softmax(model.module.apply(model.variables, features, method="join")[0][0])[2]
+        said = nn.softmax(model.module.apply(model.variables, features, method="join")[0][0])[0]
         return jnp.log(said / (1 - said))
 
-    base = jnp.asarray(maps)
-    gradient = np.asarray(jax.jit(jax.grad(log_odds))(base))
+    gradient = np.asarray(jax.jit(jax.grad(log_odds))(jnp.asarray(maps)))
     by_hand = np.maximum((gradient * maps).sum(-1), 0)
-    if by_hand.max() > 0:
-        ratio = by_hand.sum((1, 2)) / max(by_hand.sum((1, 2)).max(), 1e-12)
-        sums = found.sum((1, 2)) / max(found.sum((1, 2)).max(), 1e-12)
-        np.testing.assert_allclose(sums, ratio, atol=0.02)
+    assert (by_hand.max((1, 2)) > 0).all(), "both frames speak for the class"
+    centres = _look(model, clip.shape, -1).centres
+    expected = np.stack([between_places(each, centres) for each in by_hand])
+    np.testing.assert_allclose(found, expected / expected.max(), atol=1e-4)
+
+
+def between_places(coarse, centres):
+    """A map [rows, columns] on all pixels: straight lines from place to place, and to 0 a step beyond the last."""
+    pixels = np.arange(SIZE)
+    for count, first, last in zip(coarse.shape, *centres, strict=True):
+        step = (last - first) / (count - 1)
+        places = first + step * np.arange(-1, count + 1)
+        lines = [np.interp(pixels, places, np.pad(line, 1)) for line in coarse.T]
+        coarse = np.stack(lines)  # The other axis is the next.
+    return coarse
+
+
+def test_what_is_shown_is_the_coarse_map_times_the_fine_one(tiny):
+    model, clip = tiny("late_fusion"), noise(2, seed=1)
+    coarse, fine = (grad_cam(model, clip, 0, layers=(layer,)) for layer in (-1, 0))
+    product = coarse * fine
+    assert product.max() > 0
+    assert not np.allclose(coarse, fine, atol=0.1)
+    np.testing.assert_allclose(grad_cam(model, clip, 0), product / product.max(), atol=1e-6)
+
+
+def test_what_raises_all_classes_alike_speaks_for_none(tiny):
+    """All columns of the last layer by the same numbers: each clip's logits are raised, each by its own amount."""
+    model, clip = tiny("late_fusion"), noise(2, seed=1)
+    raised = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf + 3 if "logits" in jax.tree_util.keystr(path) else leaf,
+        model.variables,
+    )
+    before, after = (
+        grad_cam(TrainedModel(model.card, model.module, variables), clip, 0, layers=(-1,))
+        for variables in (model.variables, raised)
+    )
+    assert before.max() > 0
+    np.testing.assert_allclose(after, before, atol=1e-3)
 
 
 def test_a_frame_that_is_not_needed_costs_nothing(tiny):

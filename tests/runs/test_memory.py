@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax
 import psutil
 import pytest
 
@@ -22,12 +23,14 @@ def test_a_set_is_kept_on_a_cpu_when_a_third_of_the_memory_holds_it(
         psutil, "virtual_memory", lambda: SimpleNamespace(available=int(free * size))
     )
     monkeypatch.setattr(memory, "left_to_group", lambda: limit * size)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     assert memory.fits(size) == resident
 
 
 @pytest.fixture
 def free(monkeypatch):
-    """1000 bytes are free."""
+    """1000 bytes are free, for one device."""
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     monkeypatch.setattr(memory, "left_to_group", lambda: float("inf"))
 
@@ -44,6 +47,17 @@ def test_more_folds_than_the_memory_holds_are_refused_with_how_many_it_does():
     memory.check_folds(state_bytes=100, folds=5)
     with pytest.raises(ValueError, match=r"--folds_per_device=6 takes .* give at most 5$"):
         memory.check_folds(state_bytes=100, folds=6)
+
+
+@pytest.mark.usefixtures("free")
+def test_the_devices_of_a_processor_have_one_memory_together(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    memory.check_folds(state_bytes=100, folds=2)
+    sentence = "^--folds_per_device=3 takes .* each of the 2 devices has .* give at most 2$"
+    with pytest.raises(ValueError, match=sentence):
+        memory.check_folds(state_bytes=100, folds=3)
+    assert memory.fits(100, folds=2)
+    assert not memory.fits(101, folds=2)
 
 
 @pytest.mark.parametrize("version", [1, 2])

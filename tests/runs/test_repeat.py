@@ -9,7 +9,7 @@ import tiny
 from experiments_run import run
 from stfer.data.sources import Source
 from stfer.runs import repeat
-from stfer.training.config import TrainConfig, preset
+from stfer.training.config import PRESETS, TrainConfig, parse_assignments, preset
 
 
 @pytest.mark.slow
@@ -80,3 +80,16 @@ def test_a_new_setting_is_in_the_command_without_being_listed_there():
         settings = TrainConfig("rnn", **{name: value}).to_dict()
         command = repeat.command({"settings": settings})
         assert f"--{name}=" in command
+
+
+def test_a_run_with_a_presets_strengths_under_another_augmentation_is_repeated_with_them():
+    strengths = PRESETS["carry"]["augmentation"]
+    for augment, given in (("mirror", strengths), ("mirror", {"erase": 0.5}), ("none", {})):
+        run = preset("carry", "pair_difference", augment=augment, augmentation=given)
+        words = shlex.split(repeat.command({"settings": run.to_dict()}))
+        assert f"--augment={augment}" in words
+        assigned = [w.removeprefix("--set=") for w in words if w.startswith("--set=augment.")]
+        changed = parse_assignments(assigned)
+        assert preset("carry", "pair_difference", augment=augment, **changed) == run
+    kept = repeat.command({"settings": preset("carry", "pair_difference").to_dict()})
+    assert "augment" not in kept

@@ -156,6 +156,20 @@ def _verify(folder: Path, files: dict[str, str]) -> None:
                 )
 
 
+class SetsDifferError(ValueError):
+    """Sets that cannot be one set.
+
+    Attributes:
+        sets: The two, by their folders as they were named.
+        fields: What differs: "size", "classes", or the name of a crop setting.
+    """
+
+    def __init__(self, message: str, sets: Mapping[str, Shards], fields: Sequence[str]):
+        super().__init__(message)
+        self.sets = sets
+        self.fields = fields
+
+
 def load_data(folders: str, verify: bool = True) -> Shards:
     """Open one shard folder, or several separated by commas as one set.
 
@@ -165,7 +179,8 @@ def load_data(folders: str, verify: bool = True) -> Shards:
     Oulu-CASIA is one subject in all three lights).
 
     Raises:
-        FileNotFoundError, ValueError: as `load_shards`; or the sets do not fit together.
+        FileNotFoundError, ValueError: as `load_shards`.
+        SetsDifferError: the sets do not fit together.
     """
     names = [name.strip() for name in folders.split(",") if name.strip()]
     if not names:
@@ -177,8 +192,13 @@ def load_data(folders: str, verify: bool = True) -> Shards:
         return sets[0]
     first = sets[0]
     for folder, other in zip(names[1:], sets[1:], strict=True):
-        for what, a, b in _differences(first, other):
-            raise ValueError(f"{names[0]} and {folder} do not fit together: {what} is {a} and {b}")
+        if differing := _differences(first, other):
+            what, a, b = next(iter(differing.values()))
+            raise SetsDifferError(
+                f"{names[0]} and {folder} do not fit together: {what} is {a} and {b}",
+                {names[0]: first, folder: other},
+                list(differing),
+            )
     populations = [shards.header["population"] for shards in sets]
     apart = len(set(populations)) > 1
 
@@ -238,12 +258,13 @@ def _joined_streams(
     return streams, lacking
 
 
-def _differences(first: Shards, other: Shards) -> list[tuple[str, object, object]]:
+def _differences(first: Shards, other: Shards) -> dict[str, tuple[str, object, object]]:
     """Fields that sets must share to be one set. How a missing face was met does not change a crop."""
-    pairs: list[tuple[str, object, object]] = [
-        ("the frame size", first.size, other.size),
-        ("the list of classes", ", ".join(first.classes), ", ".join(other.classes)),
-    ]
-    keys = sorted((first.crop.keys() | other.crop.keys()) - {"missing_faces"})
-    pairs += [(f"the crop setting {k!r}", first.crop.get(k), other.crop.get(k)) for k in keys]
-    return [pair for pair in pairs if pair[1] != pair[2]]
+    pairs: dict[str, tuple[str, object, object]] = {
+        "size": ("the frame size", first.size, other.size),
+        "classes": ("the list of classes", ", ".join(first.classes), ", ".join(other.classes)),
+    }
+    for key in sorted((first.crop.keys() | other.crop.keys()) - {"missing_faces"}):
+        pair = (f"the crop setting {key!r}", first.crop.get(key), other.crop.get(key))
+        pairs.setdefault(key, pair)
+    return {key: pair for key, pair in pairs.items() if pair[1] != pair[2]}

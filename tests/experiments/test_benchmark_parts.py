@@ -161,6 +161,7 @@ def test_only_what_was_made_without_pytorch_lacks_it_and_only_while_pytorch_is_t
     assert not gpu.lacks({"torch": False})
 
 
+@pytest.mark.slow
 def test_where_figures_come_from():
     known = {"device": origin.device(os.environ), "code": origin.code()}
     assert known["device"] == hardware()["device"]
@@ -170,6 +171,7 @@ def test_where_figures_come_from():
         origin.device(os.environ | {"JAX_PLATFORMS": "nonsense"})
 
 
+@pytest.mark.slow
 def test_shapes_are_counted_without_taking_a_device():
     words = (
         "from experiments.benchmark import networks; networks.operations('single_frame', 2, 128); "
@@ -271,6 +273,7 @@ def measure(out, part):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.slow
 def test_one_part_does_not_replace_a_file_of_parts_nor_a_file_that_another_run_writes(tmp_path):
     out = tmp_path / "scale.json"
     run(out, Clock(), Clock().make())

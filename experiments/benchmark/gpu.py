@@ -9,6 +9,8 @@ installed are noted and left out. With --tiny everything is tried with tiny netw
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import math
 import os
 import statistics
 import subprocess
@@ -49,17 +51,29 @@ SETTINGS = (
 def plan() -> list[parts.Part]:
     """The parts, the most important first, with the seconds that they are expected to take."""
     first, *others = FLAGS.archs
+    seconds = {"networks": 25.0, "subject": 60.0, "folds": 80.0}
+    kinds = [(kind, first) for kind in ("subject", "folds", "networks")]
+    kinds += [(kind, arch) for arch in others for kind in ("networks", "subject")]
     named = [("device", 10.0), ("tests", 60.0)]
-    named += [(f"{kind}:{first}", 25.0) for kind in ("subject", "folds", "networks")]
-    named += [(f"{kind}:{arch}", 25.0) for arch in others for kind in ("networks", "subject")]
+    named += [(f"{kind}:{arch}", seconds[kind]) for kind, arch in kinds]
     named += [("accuracy", 60.0)]
-    named += [(f"folds:{arch}", 25.0) for arch in others]
-    return [parts.Part(name, 1.0 if FLAGS.tiny else seconds) for name, seconds in named]
+    named += [(f"folds:{arch}", seconds["folds"]) for arch in others]
+    return [parts.Part(name, 1.0 if FLAGS.tiny else needed) for name, needed in named]
 
 
 def settings() -> dict[str, Any]:
     """What makes two measurements the same."""
     return {name: FLAGS[name].value for name in SETTINGS}
+
+
+def lacks(result: Any) -> bool:
+    """Whether PyTorch was not there when a part was made, and is there now."""
+    without = isinstance(result, dict) and result.get("torch") is False
+    return without and _takes_torch() and networks.has_torch()
+
+
+def _takes_torch() -> bool:
+    return any(name.startswith("torch") for name in FLAGS.contenders)
 
 
 def show(results: Mapping[str, Any]) -> None:
@@ -149,7 +163,8 @@ def one_by_one(arch: str) -> dict[str, Any]:
     operations = networks.operations(
         arch, FLAGS.batch_size, FLAGS.size, _network(arch, "")["fields"]
     )
-    return {"operations": operations, "precisions": found}
+    torch = networks.has_torch() if _takes_torch() else None
+    return {"operations": operations, "precisions": found, "torch": torch}
 
 
 def _leave_out_others(contenders: dict[str, Contender], absent: dict[str, str]) -> None:
@@ -180,60 +195,61 @@ def folds(arch: str) -> dict[str, Any]:
 
 
 def _trained(trainings: dict[str, dict], arch: str) -> dict[str, Any]:
-    """Build all trainings at once, then measure one after the other: few epochs, scaled to the paper's 200."""
-    workers: dict[str, Contender] = {}
+    """Build, measure and end one training after the other, so that each has the device to itself."""
     found: dict[str, Any] = {}
-
-    def build(name: str) -> None:
-        worker = workers[name] = Contender("trainings")
-        worker.built = worker.ask("build", settings=trainings[name])
-
-    def tried(name: str, work) -> None:
+    for name, training in trainings.items():
         try:
-            work(name)
-        except Absent as reason:
+            with contextlib.closing(Contender("trainings")) as worker:
+                worker.built = worker.ask("build", settings=training)
+                found[name] = _seconds_a_subject(worker, training, arch)
+        except Absent as reason:  # out of memory, say: the others go on
             found[name] = {"absent": str(reason)}
-
-    def measure(name: str) -> None:
-        if name not in found:
-            found[name] = _seconds_a_subject(workers[name], trainings[name], arch)
-
-    try:
-        with concurrent.futures.ThreadPoolExecutor(len(trainings)) as pool:
-            list(pool.map(lambda name: tried(name, build), trainings))
-        for name in trainings:
-            tried(name, measure)
-            if name in workers:
-                workers[name].close()  # before the next, which may need the memory
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return {name: found[name] for name in trainings}
+    return found
 
 
 def _seconds_a_subject(worker: Contender, training: dict, arch: str) -> dict[str, Any]:
-    """From a short and a longer training, so that what a training costs once is not scaled with its epochs."""
-    epochs, beside = FLAGS.epochs, training["folds_per_device"]
+    """Few epochs, scaled to the paper's 200; what a training costs once is not scaled with them."""
+    epochs = FLAGS.epochs
     short, long = (
         statistics.median(
             worker.ask("loop", steps=steps)["seconds"] * steps for _ in range(min(FLAGS.repeats, 3))
         )
         for steps in (1, 1 + epochs)
     )
+    rate = worker.ask("matrix_product")["rate"]
+    memory = {"epochs_measured": epochs, "memory": worker.ask("memory")}
+    if long <= short:
+        reason = (
+            f"{1 + epochs} epochs took {long:.3g} s and one took {short:.3g} s, which tells nothing of an epoch: "
+            "give more --epochs"
+        )
+        return memory | {"not_measured": reason}
+    return memory | scaled(short, long, epochs, training, arch, rate)
+
+
+def scaled(
+    short: float, long: float, epochs: int, training: Mapping[str, Any], arch: str, rate: float
+) -> dict[str, float]:
+    """Seconds a subject, from a training of one epoch and a longer one.
+
+    Args:
+        short: Seconds of one epoch, with what a training costs once.
+        long: Seconds of `1 + epochs` epochs; more than `short`.
+        epochs: How many more.
+        training: What was trained.
+        arch: Its architecture.
+        rate: Operations a second of a large matrix product.
+    """
+    beside, trained = training["folds_per_device"], training["sequences"]
     epoch = (long - short) / epochs
     once = max(short - epoch, 0.0)
-    steps = -(
-        -(training["sequences"] - training["sequences"] // training["subjects"]) // FLAGS.batch_size
-    )
+    steps = math.ceil((trained - trained // training["subjects"]) / FLAGS.batch_size)
     step = networks.operations(arch, FLAGS.batch_size, FLAGS.size, training["fields"])["training"]
-    rate = worker.ask("matrix_product")["rate"]
     return {
         "seconds_an_epoch": epoch / beside,
         "seconds_once": once / beside,
         "seconds_a_subject": (once + EPOCHS * epoch) / beside,
-        "epochs_measured": epochs,
-        "limit": beside * steps * step / (rate * epoch) if epoch > 0 else None,
-        "memory": worker.ask("memory"),
+        "limit": beside * steps * step / (rate * epoch),
     }
 
 

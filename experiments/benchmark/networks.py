@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
@@ -77,6 +78,19 @@ class Contender:
         """End the process."""
         self.process.kill()
         self.process.communicate()
+
+
+@functools.cache
+def has_torch() -> bool:
+    """Whether the interpreter that --torch_python names is there and has PyTorch."""
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+    try:
+        asked = subprocess.run(
+            [os.path.expanduser(FLAGS.torch_python), "-c", look], capture_output=True, check=False
+        )
+    except OSError:
+        return False
+    return asked.returncode == 0
 
 
 def start(names: list[str], settings: dict, absent: dict[str, str]) -> dict[str, Contender]:
@@ -168,10 +182,10 @@ def operations(
 
     from stfer.models import create_model
 
-    jax.config.update("jax_platforms", "cpu")  # shapes only: a GPU is the contenders'
     model = create_model(arch, **(fields or {}))
     clips = jax.ShapeDtypeStruct((batch_size, model.frames, size, size, 3), jnp.float32)
-    (_, endpoints), variables = jax.eval_shape(model.init_with_output, jax.random.key(0), clips)
+    key = jax.eval_shape(lambda: jax.random.key(0))  # shapes only: a GPU is the contenders'
+    (_, endpoints), variables = jax.eval_shape(model.init_with_output, key, clips)
     forward, first = 0, 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *layers, kind = (entry.key for entry in path)

@@ -17,15 +17,16 @@ FILE = "gpu.json"
 _PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 _FOLDS = ("2", "4", "8")
 _EPOCHS = 200
+_SETTINGS = ("batch_size", "size", "epochs", "tiny")
 _COLUMNS = (
     Column("Architecture"),
     Column("Precision"),
     Column("Step, ms", "seconds"),
-    Column("PyTorch eager", "seconds"),
-    Column("compiled", "seconds"),
+    Column("step, PyTorch eager", "seconds"),
+    Column("step, PyTorch compiled", "seconds"),
     Column("Forward, ms", "seconds"),
-    Column("PyTorch eager", "seconds"),
-    Column("compiled", "seconds"),
+    Column("forward, PyTorch eager", "seconds"),
+    Column("forward, PyTorch compiled", "seconds"),
     Column("Share of the limit", "share"),
     Column("Peak GB", "seconds"),
     Column("Subject, s", "seconds"),
@@ -41,11 +42,13 @@ def read(file: str | Path) -> dict[str, Any]:
         ValueError: The file holds something else.
     """
     found = read_json(file)
-    if not isinstance(found, dict) or not isinstance(found.get("parts"), dict):
-        raise ValueError(
-            f"{file} is no result of experiments.benchmark --what=gpu: it has no parts"
-        )
-    return found
+    lacking = "it has no parts"
+    if isinstance(found, dict) and isinstance(found.get("parts"), dict):
+        absent = [name for name in _SETTINGS if name not in found.get("settings", {})]
+        if not absent:
+            return found
+        lacking = f"its settings lack {', '.join(absent)}"
+    raise ValueError(f"{file} is no result of experiments.benchmark --what=gpu: {lacking}")
 
 
 def find(folder: str | Path) -> dict[str, Any] | None:
@@ -66,7 +69,7 @@ def table(figures: Mapping[str, Any]) -> Table:
         for precision in _PRECISIONS
     ]
     card = results.get("device", {}).get("device", "a device without a name")
-    title = f"Speed on {card}: a batch of {figures['settings'].get('batch_size', '?')} clips"
+    title = f"Speed on {card}: a batch of {figures['settings']['batch_size']} clips"
     return Table("speed", title, _COLUMNS, tuple(rows), tuple(_notes(figures, results)))
 
 
@@ -106,12 +109,12 @@ def _notes(figures: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
     """What the columns mean, and what is not in them."""
     settings, parts = figures["settings"], figures["parts"]
     notes = [
-        f"Subject: training at CK+'s size, 198 sequences, {_EPOCHS} epochs; {settings.get('epochs', '?')} epochs were "
+        f"Subject: training at CK+'s size, 198 sequences, {_EPOCHS} epochs; {settings['epochs']} epochs were "
         "measured and scaled. Folds a device: float32, seconds a subject where so many folds train side by side. "
         f"Paper: its Table VIII, CK+, on one {PAPER_HARDWARE}. Limit: the rate of a large matrix product, counting the "
         "plain formula's operations. Steps and forward passes: medians, clips on the device.",
     ]
-    if settings.get("tiny"):
+    if settings["tiny"]:
         notes.append(
             "The networks were tiny ones: this tries the measurement and says nothing of speed."
         )
@@ -139,12 +142,15 @@ def _absent(results: Mapping[str, Any]) -> list[str]:
         if name.startswith("networks:"):
             for precision, measured in result["precisions"].items():
                 for contender, reason in measured["absent"].items():
-                    where.setdefault(f"{contender}: {reason}", []).append(f"{name} {precision}")
+                    sentence = f"Absent: {contender}: {reason}"
+                    where.setdefault(sentence, []).append(f"{name} {precision}")
         elif name.startswith(("subject:", "folds:")):
             for which, measured in result.items():
-                if "absent" in measured:
-                    where.setdefault(measured["absent"], []).append(f"{name} {which}")
+                for kind, word in (("absent", "Absent"), ("not_measured", "Not measured")):
+                    if kind in measured:
+                        sentence = f"{word}: {measured[kind]}"
+                        where.setdefault(sentence, []).append(f"{name} {which}")
     return [
-        f"Absent: {reason} ({places[0]}{f' and {len(places) - 1} others' if places[1:] else ''})"
-        for reason, places in where.items()
+        f"{sentence} ({places[0]}{f' and {len(places) - 1} others' if places[1:] else ''})"
+        for sentence, places in where.items()
     ]

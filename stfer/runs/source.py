@@ -49,7 +49,7 @@ def source_digests(definitions: Iterable[Any]) -> dict[str, str]:
         if key in found:
             continue
         if key in _OURS_FOLLOWED:
-            found[key] = _package_digest(key)
+            found[key] = package_digest(key)
             continue
         module = sys.modules.get(name)
         tree = _tree(module, qualified)
@@ -84,8 +84,15 @@ def _digest(trees: Iterable[ast.Module]) -> str:
 
 
 @functools.cache  # What a process has imported stays; reading it takes longer than a tiny fold.
-def _package_digest(name: str) -> str:
-    """One digest of a package's modules, in order of their paths."""
+def package_digest(name: str) -> str:
+    """One digest of a package's modules, in order of their paths; comments and docstrings do not change it.
+
+    Args:
+        name: Of an importable package, such as `stfer.models`.
+
+    Returns:
+        12 hexadecimal digits.
+    """
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.submodule_search_locations is not None  # It is a package.

@@ -38,7 +38,7 @@ def command(record: Mapping[str, Any]) -> str:
     }
     assignments = []
     for field in dataclasses.fields(TrainConfig):
-        value = settings.get(field.name, base[field.name])
+        value: Any = settings.get(field.name, base[field.name])
         if field.name in ("architecture", "preset") or value == base[field.name]:
             continue
         if field.name in NESTED.values():

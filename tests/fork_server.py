@@ -75,7 +75,8 @@ def _forked() -> tuple[TextIO, TextIO, Callable[[], object]]:
             _leave_pytest(kept=(asked, say))
             tests = str(ROOT / "tests")
             path = [p for p in sys.path if p not in ("", str(ROOT)) and not p.startswith(tests)]
-            _serve(open(asked), open(say, "w"), [str(ROOT), *path])  # noqa: SIM115
+            with open(asked) as words, open(say, "w") as answers:
+                _serve(words, answers, [str(ROOT), *path])
         finally:
             os._exit(0)
     os.close(asked)

@@ -6,7 +6,7 @@ the packets of MXF (SMPTE 377). Of other containers it says nothing.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ _BOXES = frozenset(
 )
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_FLV = b"FLV\x01"
 _MXF = b"\x06\x0e\x2b\x34"
 _MOST_ITEMS = 1 << 20
 
@@ -47,18 +48,13 @@ def structure(path: str) -> Structure:
         start = file.read(16)
         if start[4:8] in _BOXES:
             return _of_boxes(file, end)
-        if start[:4] == b"RIFF":
-            return Structure(((0, end),), _last_end(_chunks(file, end)) > end)
-        if start[:4] == _EBML:
-            return Structure(((0, end),), _last_end(_segments(file, end)) > end)
-        if start[:4] == b"FLV\x01":
-            return _joined(_tags(file), end)
+        if start[:4] in _CHAINS:
+            ends = (item_end for _, _, item_end in _items(file, *_CHAINS[start[:4]]))
+            return Structure(((0, end),), max(ends, default=0) > end)
+        if start[:4] == _FLV:
+            return _joined(_items(file, 11, _tag), _FLV, end)
         if start == _ASF_HEADER:
-            return _joined(_objects(file), end)
-        if start[:4] == b"OggS":
-            return Structure(((0, end),), _last_end(_pages(file)) > end)
-        if start[:4] == _MXF:
-            return Structure(((0, end),), _last_end(_packets(file)) > end)
+            return _joined(_items(file, 24, _object), _ASF_HEADER, end)
     return Structure(((0, end),), False)
 
 
@@ -79,123 +75,114 @@ def _of_boxes(file: BinaryIO, end: int) -> Structure:
     return Structure(parts, is_cut, has_fragments)
 
 
-def _boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
+# Of the first bytes of an item and where it begins, how long it is and how far behind its end the next one begins;
+# None where no item of this kind is whole enough to say so.
+_Measure = Callable[[bytes, int], tuple[int, int] | None]
+
+
+def _items(file: BinaryIO, width: int, measure: _Measure) -> Iterator[tuple[bytes, int, int]]:
+    """Items that follow each other from the file's start: up to `width` bytes of each, its begin and its end."""
     place = 0
     for _ in range(_MOST_ITEMS):
         file.seek(place)
-        head = file.read(16)
-        if len(head) < 8:
+        head = file.read(width)
+        measured = measure(head, place)
+        if measured is None:
             return
+        length, gap = measured
+        yield head, place, place + length
+        place += length + gap
+
+
+def _boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The outermost boxes of MP4: kind, begin, end."""
+
+    def measure(head: bytes, place: int) -> tuple[int, int] | None:
+        if len(head) < 8:
+            return None
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if size == 1 and len(head) == 16:
             size = int.from_bytes(head[8:16], "big")
         elif size == 0:
             size = end - place
         if size < 8 or not all(32 <= letter < 127 for letter in kind):
-            return  # Something else stands behind the last box.
-        yield kind, place, place + size
-        place += size
+            return None  # Something else stands behind the last box.
+        return size, 0
+
+    for head, begin, box_end in _items(file, 16, measure):
+        yield head[4:8], begin, box_end
 
 
-def _chunks(file: BinaryIO, end: int) -> Iterator[int]:
-    """The ends of a chain of RIFF chunks; an AVI beyond 1 GiB has several."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8 or head[:4] != b"RIFF":
-            return
-        size = int.from_bytes(head[4:8], "little")
-        if size in (0, 0xFFFFFFFF):
-            return  # A recording that was never closed, or is written to a pipe.
-        place += 8 + size + size % 2
-        yield place - size % 2
+def _chunk(head: bytes, place: int) -> tuple[int, int] | None:
+    """A RIFF chunk; an AVI beyond 1 GiB has several."""
+    if len(head) < 8 or head[:4] != b"RIFF":
+        return None
+    size = int.from_bytes(head[4:8], "little")
+    if size in (0, 0xFFFFFFFF):
+        return None  # A recording that was never closed, or is written to a pipe.
+    return 8 + size, size % 2
 
 
-def _segments(file: BinaryIO, end: int) -> Iterator[int]:
-    """The ends of EBML's outermost elements up to one of unknown size, as recorders write."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(12)
-        if head[:4] not in (_EBML, _SEGMENT) or len(head) < 12 or head[4] == 0:
-            return
-        length = 9 - head[4].bit_length()
-        size = int.from_bytes(head[4 : 4 + length], "big") & ((1 << 7 * length) - 1)
-        if size == (1 << 7 * length) - 1:
-            return
-        place += 4 + length + size
-        yield place
+def _element(head: bytes, place: int) -> tuple[int, int] | None:
+    """One of EBML's outermost elements; none of unknown size, as recorders write."""
+    if head[:4] not in (_EBML, _SEGMENT) or len(head) < 12 or head[4] == 0:
+        return None
+    length = 9 - head[4].bit_length()
+    size = int.from_bytes(head[4 : 4 + length], "big") & ((1 << 7 * length) - 1)
+    if size == (1 << 7 * length) - 1:
+        return None
+    return 4 + length + size, 0
 
 
-def _joined(items: Iterator[tuple[bool, int, int]], end: int) -> Structure:
-    """Of items in order: whether one begins a file, where it begins, and where it ends."""
+def _joined(items: Iterator[tuple[bytes, int, int]], first: bytes, end: int) -> Structure:
+    """Of `_items`, those that start as `first` begin a file."""
     starts, last = [0], 0
-    for is_first, begin, item_end in items:
+    for head, begin, item_end in items:
         last = item_end
-        if is_first and begin:
+        if head.startswith(first) and begin:
             starts.append(begin)
     return Structure(tuple(zip(starts, [*starts[1:], end], strict=True)), last > end)
 
 
-def _tags(file: BinaryIO) -> Iterator[tuple[bool, int, int]]:
-    """The header and tags of FLV files that follow each other (Adobe's specification 10.1, annex E)."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(11)
-        if head[:4] == b"FLV\x01" and len(head) >= 9:
-            yield True, place, place + 9
-            place += int.from_bytes(head[5:9], "big") + 4
-        elif len(head) == 11 and head[0] & 0x1F in (8, 9, 18):
-            following = place + 11 + int.from_bytes(head[1:4], "big")
-            yield False, place, following
-            place = following + 4  # A tag is followed by its length.
-        else:
-            return
+def _tag(head: bytes, place: int) -> tuple[int, int] | None:
+    """The header or a tag of FLV, which the tag's length follows (Adobe's specification 10.1, annex E)."""
+    if head[:4] == _FLV and len(head) >= 9:
+        return 9, int.from_bytes(head[5:9], "big") + 4 - 9
+    if len(head) == 11 and head[0] & 0x1F in (8, 9, 18):
+        return 11 + int.from_bytes(head[1:4], "big"), 4
+    return None
 
 
-def _objects(file: BinaryIO) -> Iterator[tuple[bool, int, int]]:
-    """The outermost objects of ASF files that follow each other; one of unknown size ends them."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(24)
-        size = int.from_bytes(head[16:24], "little")
-        if len(head) < 24 or not 24 <= size < 1 << 62:
-            return
-        yield head[:16] == _ASF_HEADER, place, place + size
-        place += size
+def _object(head: bytes, place: int) -> tuple[int, int] | None:
+    """An outermost object of ASF; one of unknown size is none."""
+    size = int.from_bytes(head[16:24], "little")
+    if len(head) < 24 or not 24 <= size < 1 << 62:
+        return None
+    return size, 0
 
 
-def _pages(file: BinaryIO) -> Iterator[int]:
-    """The ends of the pages of Ogg."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(27)
-        if len(head) < 27 or head[:4] != b"OggS":
-            return
-        lengths = file.read(head[26])
-        place += 27 + head[26] + sum(lengths)
-        yield place
+def _page(head: bytes, place: int) -> tuple[int, int] | None:
+    """A page of Ogg: 27 bytes, lengths of segments, segments."""
+    if len(head) < 27 or head[:4] != b"OggS":
+        return None
+    return 27 + head[26] + sum(head[27 : 27 + head[26]]), 0
 
 
-def _packets(file: BinaryIO) -> Iterator[int]:
-    """The ends of the packets of MXF: a key of 16 bytes, a length as in BER, a value."""
-    place = 0
-    for _ in range(_MOST_ITEMS):
-        file.seek(place)
-        head = file.read(25)
-        if len(head) < 17 or head[:4] != _MXF:
-            return
-        wide = head[16] & 0x7F if head[16] & 0x80 else 0
-        if wide > 8:
-            return
-        size = int.from_bytes(head[17 : 17 + wide], "big") if wide else head[16]
-        place += 17 + wide + size
-        yield place
+def _packet(head: bytes, place: int) -> tuple[int, int] | None:
+    """A packet of MXF: a key of 16 bytes, a length as in BER, a value."""
+    if len(head) < 17 or head[:4] != _MXF:
+        return None
+    wide = head[16] & 0x7F if head[16] & 0x80 else 0
+    if wide > 8:
+        return None
+    size = int.from_bytes(head[17 : 17 + wide], "big") if wide else head[16]
+    return 17 + wide + size, 0
 
 
-def _last_end(ends: Iterator[int]) -> int:
-    return max(ends, default=0)
+# From a file's first bytes to its items: how much of each must be read, and what measures it.
+_CHAINS: dict[bytes, tuple[int, _Measure]] = {
+    b"RIFF": (8, _chunk),
+    _EBML: (12, _element),
+    b"OggS": (27 + 255, _page),
+    _MXF: (25, _packet),
+}

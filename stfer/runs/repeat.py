@@ -29,13 +29,10 @@ def command(record: Mapping[str, Any]) -> str:
     if preset not in PRESETS:  # One that a module registered, which may not be imported here.
         preset = "paper"
     flags["preset"] = preset
-    plain = config_lib.preset(preset, settings["architecture"])
+    plain = config_lib.preset(preset, settings["architecture"]).to_dict()
     # The flag of another augmentation drops the preset's strengths, so a run's own are told apart from what is left.
-    base = plain.to_dict() | {
-        "augmentation": config_lib.preset(
-            preset, settings["architecture"], augment=settings.get("augment")
-        ).augmentation
-    }
+    base = config_lib.with_changes(plain, {"augment": settings.get("augment")})
+    base["augment"] = plain["augment"]
     assignments = []
     for field in dataclasses.fields(TrainConfig):
         value: Any = settings.get(field.name, base[field.name])

@@ -82,8 +82,10 @@ _Measure = Callable[[bytes, int], tuple[int, int] | None]
 
 def _items(file: BinaryIO, width: int, measure: _Measure) -> Iterator[tuple[bytes, int, int]]:
     """Items that follow each other from the file's start: up to `width` bytes of each, its begin and its end."""
-    place = 0
+    place, file_end = 0, file.seek(0, os.SEEK_END)
     for _ in range(_MOST_ITEMS):
+        if place >= file_end:
+            return  # A damaged length may lie beyond any place that can be sought.
         file.seek(place)
         head = file.read(width)
         measured = measure(head, place)

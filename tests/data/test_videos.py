@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from stfer.data.containers import structure
 from stfer.data.frames import FrameReader, VideoReader
 from stfer.data.sequence import FrameSource, Sequence, UnreadableFrameError
 from stfer.data.video import Video
@@ -379,3 +380,11 @@ def test_same_sized_pixels_are_also_the_plain_converters(tmp_path):
     with av.open(path) as plain, Video(path) as video:
         for ours, frame in zip(video, plain.decode(video=0), strict=True):
             np.testing.assert_array_equal(ours.pixels, frame.to_ndarray(format="rgb24"))
+
+
+def test_a_length_beyond_any_place_in_a_file_is_a_cut(tmp_path):
+    largest = (1 << 56) - 2  # All ones say that the length is unknown.
+    element = bytes.fromhex("18538067") + b"\x01" + largest.to_bytes(7, "big")
+    path = tmp_path / "damaged.mkv"
+    path.write_bytes(bytes.fromhex("1a45dfa3") + b"\x80" + element + bytes(100))
+    assert structure(str(path)).is_cut

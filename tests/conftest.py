@@ -12,9 +12,10 @@ if "STFER_TESTS_XLA" not in os.environ:
     # All processes of one test run compile a program once; the next run begins with none.
     os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
     atexit.register(shutil.rmtree, os.environ["STFER_TESTS_XLA"], ignore_errors=True)
-    # Programs are compiled much more often than they are run here.
-    quick = "--xla_backend_optimization_level=0"
-    os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}".strip()
+    if os.environ["JAX_PLATFORMS"] == "cpu":
+        # Programs are compiled much more often than they are run here.
+        quick = "--xla_backend_optimization_level=0"
+        os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["STFER_TESTS_XLA"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import math
 import os
 import statistics
@@ -30,6 +31,7 @@ PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 CONTENDERS = ("ours", "torch_eager", "torch_compiled")
 FOLDS_PER_DEVICE = (1, 2, 4, 8)
 EPOCHS = 200
+TEST_PROCESSES = 6
 TINY_FIELDS = {
     "block1_features": 4,
     "block2_features": 4,
@@ -51,12 +53,11 @@ SETTINGS = (
 def plan() -> list[parts.Part]:
     """The parts, the most important first, with the seconds that they are expected to take."""
     first, *others = FLAGS.archs
-    seconds = {"networks": 25.0, "subject": 60.0, "folds": 80.0}
-    kinds = [(kind, first) for kind in ("subject", "folds", "networks")]
-    kinds += [(kind, arch) for arch in others for kind in ("networks", "subject")]
+    seconds = {"networks": 40.0, "subject": 40.0, "folds": 80.0}
+    kinds = [(kind, arch) for arch in FLAGS.archs for kind in ("networks", "subject")]
     named = [("device", 10.0), ("tests", 60.0)]
     named += [(f"{kind}:{arch}", seconds[kind]) for kind, arch in kinds]
-    named += [("accuracy", 60.0)]
+    named += [(f"folds:{first}", seconds["folds"]), ("accuracy", 60.0)]
     named += [(f"folds:{arch}", seconds["folds"]) for arch in others]
     return [parts.Part(name, 1.0 if FLAGS.tiny else needed) for name, needed in named]
 
@@ -99,7 +100,8 @@ def device() -> dict[str, Any]:
 
 
 def tests() -> dict[str, Any]:
-    """The tests that are marked `gpu`, on this device."""
+    """The tests that are marked `gpu`, on this device, in several processes where pytest-xdist is there."""
+    import importlib.util
     import re
 
     import jax
@@ -109,8 +111,12 @@ def tests() -> dict[str, Any]:
         raise ValueError(f"{folder} is not there: the tests come with the sources")
     platform = "cpu" if jax.default_backend() == "cpu" else "cuda"
     chosen = ["tests/training/test_batches.py"] if FLAGS.tiny else ["-m", "gpu"]
+    # A test file that needs a library which this machine lacks is counted as an error, and the others run.
+    options = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    if importlib.util.find_spec("xdist") and not FLAGS.tiny:
+        options += ["-n", str(min(os.cpu_count() or 1, TEST_PROCESSES))]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
+        [sys.executable, "-m", "pytest", *options, *chosen],
         cwd=folder.parent,
         env=os.environ | {"JAX_PLATFORMS": platform},
         capture_output=True,
@@ -185,8 +191,8 @@ def _training(arch: str, precision: str, folds_per_device: int) -> dict[str, Any
 
 
 def subject(arch: str) -> dict[str, Any]:
-    """Seconds a subject at CK+'s size, in every precision."""
-    return _trained({p: _training(arch, p, 1) for p in PRECISIONS}, arch)
+    """Seconds a subject at CK+'s size, in every precision: all are built at once, and measured one by one."""
+    return _trained({p: _training(arch, p, 1) for p in PRECISIONS}, arch, len(PRECISIONS))
 
 
 def folds(arch: str) -> dict[str, Any]:
@@ -194,17 +200,28 @@ def folds(arch: str) -> dict[str, Any]:
     return _trained({str(n): _training(arch, "float32", n) for n in FOLDS_PER_DEVICE}, arch)
 
 
-def _trained(trainings: dict[str, dict], arch: str) -> dict[str, Any]:
-    """Build, measure and end one training after the other, so that each has the device to itself."""
+def _trained(trainings: dict[str, dict], arch: str, beside: int = 1) -> dict[str, Any]:
+    """Build so many trainings beside each other, and measure one at a time.
+
+    A training keeps its memory until it ends: those of several folds a device are built one by one.
+    """
     found: dict[str, Any] = {}
-    for name, training in trainings.items():
-        try:
-            with contextlib.closing(Contender("trainings")) as worker:
-                worker.built = worker.ask("build", settings=training)
-                found[name] = _seconds_a_subject(worker, training, arch)
-        except Absent as reason:  # out of memory, say: the others go on
-            found[name] = {"absent": str(reason)}
+    for some in itertools.batched(trainings, beside):
+        with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(beside) as pool:
+            built = {name: pool.submit(_started, stack, trainings[name]) for name in some}
+            for name, worker in built.items():
+                try:
+                    found[name] = _seconds_a_subject(worker.result(), trainings[name], arch)
+                except Absent as reason:  # out of memory, say: the others go on
+                    found[name] = {"absent": str(reason)}
     return found
+
+
+def _started(stack: contextlib.ExitStack, training: dict) -> Contender:
+    """A training that is compiled, and ends with `stack`."""
+    worker = stack.enter_context(contextlib.closing(Contender("trainings")))
+    worker.built = worker.ask("build", settings=training)
+    return worker
 
 
 def _seconds_a_subject(worker: Contender, training: dict, arch: str) -> dict[str, Any]:

@@ -246,7 +246,8 @@ def in_a_process(words: Sequence[str], environment: Mapping[str, str] | None = N
                 _end(process)
             if code or not out.exists():
                 lines = said.read_text(errors="replace").strip().splitlines()
-                raise RuntimeError(lines[-1] if lines else f"its process ended with code {code}")
+                said_last = lines[-1].removeprefix("error: ") if lines else ""
+                raise RuntimeError(said_last or f"its process ended with code {code}")
             return read_json(out)
 
     return make

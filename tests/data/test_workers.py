@@ -47,6 +47,7 @@ def results(function, groups, count=2, set_up=nothing):
     return list(run(function, groups, count, set_up))
 
 
+@pytest.mark.slow
 def test_results_come_in_order():
     groups = [["slow"], [1, 2, 3], [4], ["slow", 5]]
     assert results(work, groups) == ["slowslow", 2, 4, 6, 8, "slowslow", 10]

@@ -210,6 +210,7 @@ def test_made_sets_of_different_names_differ():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_process_s_result_its_error_and_its_end_when_the_time_is_up(tmp_path):
     script = tmp_path / "part.py"
     script.write_text(

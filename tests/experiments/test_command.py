@@ -87,6 +87,7 @@ def test_commands_by_name(tmp_path):
         (("report", "--modules=", "--data="), "--data and --modules"),
     ],
 )
+@pytest.mark.slow
 def test_a_flag_without_its_value_is_no_default(words, named, tmp_path):
     """As a script's unset variable leaves it; the model that ships would be another than was meant."""
     done = run("-m", "stfer", *words, cwd=tmp_path)

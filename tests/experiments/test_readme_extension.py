@@ -5,6 +5,7 @@ import re
 import shlex
 
 import numpy as np
+import pytest
 
 from experiments_run import ROOT, run
 from stfer.data.shards import write_shards
@@ -22,6 +23,7 @@ def blocks():
     return python, shell
 
 
+@pytest.mark.slow
 def test_it_is_under_forty_lines_and_trains(tmp_path):
     code, shell = blocks()
     assert len(code.splitlines()) < 40

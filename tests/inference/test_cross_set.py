@@ -43,6 +43,7 @@ def test_classes_are_matched_by_name():
         match_classes(("a", "b"), ("b", "c"))
 
 
+@pytest.mark.slow
 def test_predictions_are_the_clips_own(tiny, tmp_path):
     model = tiny("single_frame", detector="none")
     shards = load_data(str(shards_of(tmp_path / "x", ["S1", "S2"])))

@@ -120,6 +120,7 @@ def test_occlusion_lies_where_the_class_is(looker):
         ),
     ],
 )
+@pytest.mark.slow
 def test_every_kind_of_network_has_maps(tiny, name):
     """Towers give a map a frame, stacks one for all; no map is of another frame's face."""
     model = tiny(name)
@@ -132,6 +133,7 @@ def test_every_kind_of_network_has_maps(tiny, name):
         np.testing.assert_array_equal(maps[0], maps[9])
 
 
+@pytest.mark.slow
 def test_grad_cam_is_its_equation(tiny):
     """By hand for a tower: what stands behind the maps is run on them alone, and its gradient taken."""
     model = tiny("late_fusion")
@@ -167,6 +169,7 @@ def between_places(coarse, centres):
     return coarse
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_the_coarse_map_times_the_fine_one(tiny):
     model, clip = tiny("late_fusion"), noise(2, seed=1)
     coarse, fine = (grad_cam(model, clip, 0, layers=(layer,)) for layer in (-1, 0))
@@ -176,6 +179,7 @@ def test_what_is_shown_is_the_coarse_map_times_the_fine_one(tiny):
     np.testing.assert_allclose(grad_cam(model, clip, 0), product / product.max(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_raises_all_classes_alike_speaks_for_none(tiny):
     """All columns of the last layer by the same numbers: each clip's logits are raised, each by its own amount."""
     model, clip = tiny("late_fusion"), noise(2, seed=1)
@@ -191,6 +195,7 @@ def test_what_raises_all_classes_alike_speaks_for_none(tiny):
     np.testing.assert_allclose(after, before, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_needed_costs_nothing(tiny):
     """Of two equal frames either can be replaced by the other."""
     clip = np.repeat(noise(1), 2, axis=0)
@@ -232,6 +237,7 @@ def test_sheets_of_a_video_and_of_a_set(tiny, tmp_path):
         assert cv2.imread(str(file)).std() > 10
 
 
+@pytest.mark.slow
 def test_the_pair_that_was_judged_is_drawn(tiny, tmp_path, monkeypatch):
     paired = tiny("late_fusion")
     card = {**paired.card, "reference": "auto", "classes": [*paired.classes[:-1], "neutral"]}
@@ -270,6 +276,7 @@ def test_an_overlay_is_red_where_the_map_is_strongest():
     assert drawn[2, 2, 1] > drawn[1, 1, 1], "weaker is more yellow"
 
 
+@pytest.mark.slow
 def test_unknown_classes_and_layers(tiny):
     with pytest.raises(ValueError, match="'joy' is no class of this model: anger"):
         explain(tiny("single_frame"), noise(1), "joy")

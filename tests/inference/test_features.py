@@ -19,6 +19,7 @@ SHARING = ("single_frame", "late_fusion", "rnn")
         *(pytest.param(n, marks=pytest.mark.slow) for n in WHOLE + SHARING if n != "late_fusion"),
     ],
 )
+@pytest.mark.slow
 def test_sliding_clips_equal_the_plain_model(tiny, name):
     model = tiny(name)
     frames = noise(12)
@@ -81,6 +82,7 @@ def test_a_subclass_that_changes_encode_or_join_still_shares_its_tower(tiny):
         np.testing.assert_allclose(found, whole, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_batch_sizes_do_not_change_the_answer(tiny):
     model = tiny("single_frame")
     clips = noise(40, seed=1)[:, None]

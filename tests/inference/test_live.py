@@ -113,6 +113,7 @@ def test_newest_frames_skip_what_is_late(tmp_path, monkeypatch):
     assert list(seconds) == sorted(seconds)
 
 
+@pytest.mark.slow
 def test_messages_come_and_it_ends_with_the_video(tiny, clip):
     began = 1000 * time.time()
     with (
@@ -179,6 +180,7 @@ def test_no_name_that_leads_here_is_answered(host, own):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "0.0.0.0"])
+@pytest.mark.slow
 def test_a_foreign_name_is_refused_whatever_is_bound(host):
     with make_server(host, 0, "page", Messages()) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -26,6 +26,7 @@ def jumping(before=12, gap=4, after=10):
     "name",
     ["late_fusion", *(pytest.param(n, marks=pytest.mark.slow) for n in ("single_frame", "conv3d"))],
 )
+@pytest.mark.slow
 def test_a_face_that_jumps_in_a_gap(tiny, name):
     model, pixels = tiny(name), jumping()
     prediction = model.predict(pixels)
@@ -56,6 +57,7 @@ def test_preprocessing_finds_the_same_boxes(tiny, tmp_path):
     assert found == list(model.predict(pixels).faces)
 
 
+@pytest.mark.slow
 def test_two_people_the_one_in_most_clips(tiny):
     """The face on the right is larger, but leaves early; the command numbers it 1, and the other 2."""
     left = [draw_face(200, 200, 90 + n, 100, 72) for n in range(20)]

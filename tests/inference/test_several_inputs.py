@@ -196,6 +196,7 @@ def test_only_tables_that_are_there_are_named(pictures, tmp_path):
     assert several.written(tmp_path / "stopped") == []
 
 
+@pytest.mark.slow
 def test_an_input_that_was_cut_short_says_so(pictures, tmp_path):
     asked = []
 

@@ -20,6 +20,7 @@ def frames_of(pixels, unreadable=()):
             yield Frame(number, number / 25, frame)
 
 
+@pytest.mark.slow
 def test_probabilities_and_votes_are_the_models_own(tiny):
     model = tiny("late_fusion", detector="none")
     pixels = noise(23)

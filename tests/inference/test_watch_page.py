@@ -13,6 +13,9 @@ from stfer.inference.sources import open_source
 from stfer.inference.windows import window
 from videos import write_video
 
+pytestmark = pytest.mark.slow
+
+
 TIMES = [number / 10 for number in range(20)] + [2.5, 4.0]
 
 
@@ -90,7 +93,6 @@ def test_video_and_curves_are_in_step(folder, tiny):
         assert 0 < page.evaluate("document.querySelector('video').currentTime") < 0.5
 
 
-@pytest.mark.slow
 def test_space_plays_and_the_playhead_moves(folder):
     with browser.opened((folder / "index.html").as_uri()) as page:
         page.wait_for_function("document.querySelector('video').readyState >= 3")
@@ -117,7 +119,6 @@ def test_narrow_wide_and_dark(folder, width):
     assert max(grounds[1]) < 50
 
 
-@pytest.mark.slow
 def test_a_prediction_without_a_face_has_a_page_too(tiny, tmp_path):
     path = write_video(tmp_path / "empty.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 5)
     model = tiny("single_frame")

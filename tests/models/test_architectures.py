@@ -134,6 +134,7 @@ def test_wrong_clips_are_refused(architecture):
         model.init(jax.random.key(0), jnp.zeros((1, 170, 170, 3)))
 
 
+@pytest.mark.slow
 def test_initial_values_are_keras_s(architecture, tiny):
     case = tiny(architecture)
     variables = jax.jit(case.model.init, compiler_options=QUICK)(jax.random.key(3), case.clips[:1])

@@ -42,6 +42,7 @@ def test_light_is_taken_out():
     assert float(jnp.abs(contrast.local_contrast(jnp.full((8, 8, 1), 0.7))).max()) < 1e-4
 
 
+@pytest.mark.slow
 def test_contrast_change_sees_only_what_changes():
     still = jnp.broadcast_to(jnp.asarray(FRAMES[:1]), (1, 4, 24, 36, 3))
     contrast_change = jax.jit(contrast.contrast_change)

@@ -37,6 +37,7 @@ def test_the_partition_is_the_sum_over_all_paths(chain):
     np.testing.assert_allclose(log_partition(chain), np.log(np.exp(scores(chain)).sum()), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_viterbi_is_the_best_path_and_its_last_label_s_score_the_largest(chain):
     best = PATHS[scores(chain).argmax()]
     np.testing.assert_array_equal(viterbi(chain), best)
@@ -57,6 +58,7 @@ def test_marginals_are_the_gradient_of_the_partition(chain):
         np.testing.assert_allclose(pairs[a, b], (weights * count).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_partly_known_labels(chain):
     allowed = np.ones((TIME, LABELS))
     allowed[0], allowed[-1] = (1, 0, 0), (0, 0, 1)
@@ -71,6 +73,7 @@ def test_the_likelihood_of_partly_known_labels(chain):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_one_step_and_no_pairs_are_softmax(chain):
     one = chain._replace(unary=chain.unary[:1], mask=jnp.ones(1))
     logits = chain.unary[0] + chain.start + chain.end
@@ -79,6 +82,7 @@ def test_one_step_and_no_pairs_are_softmax(chain):
     np.testing.assert_allclose(marginals(free), jax.nn.softmax(chain.unary), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_and_constants_change_nothing(chain):
     padded = chain._replace(
         unary=jnp.concatenate([chain.unary, jnp.full((2, 3), 7.0)]), mask=jnp.r_[chain.mask, 0, 0]
@@ -105,6 +109,7 @@ def test_potentials_start_as_softmax_and_have_119_parameters_at_seven_labels():
     np.testing.assert_allclose(jax.vmap(marginals)(chains), jax.nn.softmax(logits), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_crfsuite_agrees(tmp_path):
     """A CRF trained by CRFsuite, its weights read out: the same paths and the same marginals."""
     pycrfsuite = pytest.importorskip("pycrfsuite")

@@ -165,6 +165,7 @@ def test_no_towers_at_all():
     )
 
 
+@pytest.mark.slow
 def test_forward_mode_needs_xla_s_own_operations():
     x, kernel = normal((1, 6, 7, 2)), normal((3, 3, 2, 2), 1)
     for fast, plain in (

@@ -17,6 +17,7 @@ TOWERS = ["late_fusion", pytest.param("rnn", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("name", TOWERS)
+@pytest.mark.slow
 def test_shared_towers_equal_a_loop_over_towers(tiny, name):
     case = tiny(name)
     model = case.model
@@ -62,6 +63,7 @@ def changed(case, time, *keys):
 
 
 @pytest.mark.parametrize("time", range(10))
+@pytest.mark.slow
 def test_slow_fusion_stacks_frames_0_3_2_5_4_7_6_9(tiny, time):
     case = tiny("slow_fusion")
     first = [
@@ -82,6 +84,7 @@ def test_slow_fusion_shares_its_blocks(tiny):
 
 
 @pytest.mark.parametrize("time", range(5))
+@pytest.mark.slow
 def test_conv3d_goes_from_five_frames_to_three_to_one(tiny, time):
     case = tiny("conv3d")
     assert [case.endpoints[f"block{i}/pool"].shape[1] for i in (1, 2)] == [3, 1]
@@ -89,6 +92,7 @@ def test_conv3d_goes_from_five_frames_to_three_to_one(tiny, time):
     assert changed(case, time, "block1/conv") == [[i for i in range(3) if i <= time <= i + 2]]
 
 
+@pytest.mark.slow
 def test_early_fusion_s_first_kernel_sees_the_frames_in_order(tiny):
     case = tiny("early_fusion")
     kernel = case.params["tower"]["block1"]["conv"]["kernel"]
@@ -118,6 +122,7 @@ def numpy_hard_sigmoid(x):
     [(jax.nn.sigmoid, numpy_models.sigmoid), (hard_sigmoid, numpy_hard_sigmoid)],
     ids=["sigmoid", "hard_sigmoid"],
 )
+@pytest.mark.slow
 def test_the_gru_equals_numpy_s_recurrence(activation, in_numpy):
     random = np.random.default_rng(0)
     inputs = random.normal(size=(6, 4, 9)).astype(np.float32)  # [time, batch, in]

@@ -140,6 +140,7 @@ def test_a_setting_at_its_default_is_that_of_an_older_run(tmp_path):
     assert comparison.settings["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_an_architecture_of_other_fields_is_another(tmp_path):
     fields = {"block2_features": 384, "block3_features": [384, 256, 256]}
     for seed in (0, 1):

@@ -28,6 +28,7 @@ def events(folder):
     return found
 
 
+@pytest.mark.slow
 def test_scalars_a_fold_and_confusion_matrices(tmp_path):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
     run = write_run(tmp_path / "run", PREDICTED, epochs=3)

@@ -100,6 +100,7 @@ def test_a_training_whose_patience_had_ended_trains_no_further(tmp_path):
     assert leaves_equal(found.state.params, again.state.params)
 
 
+@pytest.mark.slow
 def test_a_model_of_other_data_people_or_code_is_not_the_one_that_is_wanted(tmp_path):
     first, second = (load_shards(write_set(tmp_path / str(n), seed=n)) for n in (0, 1))
     config = TrainConfig("tiny", epochs=1, batch_size=4)

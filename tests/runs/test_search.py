@@ -302,6 +302,7 @@ def untrained(monkeypatch):
     return give
 
 
+@pytest.mark.slow
 def test_the_median_rule_ends_a_trial_that_falls_behind(shards, tmp_path, untrained):
     one = made(shards, tmp_path, base=BASE.replace(epochs=8))
     untrained(0.5, 0.6, 0.7, 0.8, 0.9, 0.3, 0.75)

@@ -48,6 +48,7 @@ def test_no_checkpoint_is_said_so(tmp_path):
         load_weights(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_a_failed_save_is_one_error_and_leaves_the_process_and_the_folder_as_they_were(
     tmp_path, monkeypatch, caplog
 ):

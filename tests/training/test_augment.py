@@ -39,6 +39,7 @@ def test_a_key_decides_and_another_key_gives_another_clip():
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_points_stay_on_what_they_mark(seed):
     """A bright spot at each of two points is, after the view has changed, where the points are said to be."""
     from stfer.data.faces.points import MIRRORED

@@ -46,6 +46,7 @@ def train(built, fold, folder):
     return fit_lib.fit(built, [fold], [FoldCheckpoints(folder, {})])[0]
 
 
+@pytest.mark.slow
 def test_a_module_without_a_mask_never_sees_padding(tmp_path):
     """Six rows in batches of four: the last batch has two, and with momentum 0 its mean is the running one."""
     built, fold, frames = engine(Plain())
@@ -76,6 +77,7 @@ class Diverging(nn.Module):
         pytest.param("validation", "validation", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_off_the_training_rows_is_an_error(tmp_path, part, named):
     config = dataclasses.replace(CONFIG, epochs=2)
     if part == "validation":

@@ -61,6 +61,7 @@ def train(engine, fold, folder, **options):
     )[0]
 
 
+@pytest.mark.slow
 def test_every_fold_uses_one_compiled_program(data, tmp_path):
     engine = engine_for(data)
     sizes = set()
@@ -90,6 +91,7 @@ def test_history_has_the_losses_of_an_independent_evaluation(data, plain, tmp_pa
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 11])
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits(data, tmp_path, engine, stop_after):
     fold = data[1][1]
     whole = train(engine, fold, tmp_path / "whole")

@@ -12,6 +12,9 @@ from stfer.training.related import frame_labels
 from stfer.training.stages import stages_of
 from stfer.training.task import TASKS, make_task
 
+pytestmark = pytest.mark.slow
+
+
 BATCH = {"label": jnp.array([1, 0])}
 
 

@@ -16,6 +16,9 @@ from stfer.models.related.strnn import (
     scan_grid,
 )
 
+pytestmark = pytest.mark.slow
+
+
 TINY = {"hidden": 3, "projections": 2, "merged": 4, "temporal_hidden": 3, "temporal_projections": 2}
 
 
@@ -57,7 +60,6 @@ def test_the_scan_is_a_double_loop(random):
     np.testing.assert_allclose(scan_grid(jnp.asarray(inputs), weights), h[1:, 1:], atol=1e-5)
 
 
-@pytest.mark.slow
 def test_a_pass_on_a_flipped_frame_is_the_opposite_corner_s_pass(random):
     x = random.normal(size=(4, 5, 2, 6)).astype(np.float32)
     first = SpatialPass(CORNERS[0], 3, 2)
@@ -119,7 +121,6 @@ def test_a_one_hot_projection_picks_its_cell(random):
     np.testing.assert_array_equal(mixtures, h[2, 3])
 
 
-@pytest.mark.slow
 def test_the_penalty_is_the_projections_l1_norm(random):
     model = STRNN(**TINY, frames=3, size=16, sparsity=(0.5, 2.0))
     clips = random.random((2, 3, 16, 16, 3)).astype(np.float32)

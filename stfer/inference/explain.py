@@ -9,14 +9,17 @@ logit less the log of the others' summed exponentials: what raises all classes a
 
 A place of the last convolution sees far beyond its own pixels; one of the first sees only these, but knows little of
 the class. As in Guided Grad-CAM (Selvaraju et al., section 3.2) a coarse map says where, and a fine one what there:
-what is shown is the product of L of the last and of the first convolution. There is one map a frame where frames go
-through shared towers, one for the whole clip where they are stacked.
+what is shown is the product of L of one convolution a resolution, from the last to the first. As in SmoothGrad (Smilkov
+et al. 2017) the sum over k is averaged over copies of the clip with a little noise, before it is cut at 0: what has no
+part in the class is as often for it as against it. There is one map a frame where frames go through shared towers, one
+for the whole clip where they are stacked.
 
 Occlusion (Zeiler and Fergus 2014) hides a part of all frames, or one whole frame, and counts what the class's
 probability loses.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,8 @@ from stfer.models.layers.towers import TOWER_AXIS, over_towers
 
 OCCLUDED = 0.25  # a hidden square's side, as a share of the face's
 STEPS = 9  # places of the hidden square along a side
+NOISY = 16  # copies of a clip with noise, over which Grad-CAM is averaged
+NOISE = 0.06  # its deviation, as a share of the range of a pixel
 _FIELD_DRAWS = 8
 
 
@@ -90,7 +95,11 @@ def mass_inside(values: np.ndarray, region: np.ndarray) -> float:
 
 
 def grad_cam(
-    model: TrainedModel, clip: np.ndarray, number: int, layers: tuple[int, ...] = (-1, 0)
+    model: TrainedModel,
+    clip: np.ndarray,
+    number: int,
+    layers: tuple[int, ...] | None = None,
+    copies: int = NOISY,
 ) -> np.ndarray:
     """Grad-CAM of class `number`: float32 [time, size, size], see `Explanation`.
 
@@ -99,74 +108,101 @@ def grad_cam(
         clip: As in `explain`.
         number: The class.
         layers: Which of the network's convolutions over frames, in the order that they run; of several the maps are
-            multiplied.
+            multiplied. None for one a resolution.
+        copies: How many with noise the maps are averaged over; 0 for the clip as it is.
 
     Raises:
         ValueError: The model has no convolution whose maps have several places.
     """
+    look = _look(model, clip.shape, layers)
+    noisy = [clip]
+    if copies:
+        random = np.random.default_rng(0)
+        draws = (random.normal(0, 255 * NOISE, clip.shape) for _ in range(copies))
+        noisy = [np.clip(clip + noise, 0, 255).round().astype(np.uint8) for noise in draws]
+    total = look.spoken(model.variables, noisy[0][None], number)
+    for each in noisy[1:]:
+        total = jax.tree.map(jnp.add, total, look.spoken(model.variables, each[None], number))
     product = np.ones((len(clip), *clip.shape[1:3]))
-    looks = (_look(model, clip.shape, layer) for layer in layers)
-    for look in {look.path: look for look in looks}.values():
-        product *= _one_map(look, model, clip, number)
+    for path, spoken in total.items():
+        product *= _one_map(np.asarray(spoken), look.centres[path], clip)
     return (product / max(float(product.max()), 1e-12)).astype(np.float32)
 
 
-def _one_map(look: "_Look", model: TrainedModel, clip: np.ndarray, number: int) -> np.ndarray:
+def _one_map(spoken: np.ndarray, centres: tuple, clip: np.ndarray) -> np.ndarray:
     """L of one convolution, with a largest value of 1: [time, size, size]."""
-    gradient, maps = look.gradient(model.variables, clip[None], number)
-    coarse = np.maximum((np.asarray(gradient) * np.asarray(maps)).sum(-1), 0)
+    coarse = np.maximum(spoken, 0)
     coarse = coarse.reshape(-1, *coarse.shape[-2:])
     if len(coarse) != len(clip):  # Maps of stacked frames are of the clip as a whole.
         coarse = np.broadcast_to(coarse.mean(0), (len(clip), *coarse.shape[1:]))
-    fine = np.stack([_at_places(each, look.centres, clip.shape[1]) for each in coarse])
+    fine = np.stack([_at_places(each, centres, clip.shape[1]) for each in coarse])
     return fine / max(float(fine.max()), 1e-12)
 
 
+_Path = tuple[str, ...]
+
+
 class _Look:
-    """A look at one convolution of a model: what all clips of a shape have in common.
+    """A look at convolutions of a model: what all clips of a shape have in common.
 
     Args:
         model: As in `grad_cam`.
         shape: Of a clip, [time, height, width, channel].
-        layer: The convolution's number, see `layers` of `grad_cam`.
+        layers: See `grad_cam`.
 
     Attributes:
-        path: Of the convolution's module.
-        gradient: Compiled; from the variables, uint8 clips [1, time, height, width, channel] and a class's number to
-            the gradient of its log odds by the convolution's maps, and to the maps.
-        centres: See `_field_centres`.
+        spoken: Compiled; from the variables, uint8 clips [1, time, height, width, channel] and a class's number to the
+            sum over k of each convolution, by the path of its module: what every place says for the class.
+        centres: See `_field_centres`, by path.
     """
 
-    def __init__(self, model: TrainedModel, shape: tuple[int, ...], layer: int):
+    def __init__(self, model: TrainedModel, shape: tuple[int, ...], layers: tuple[int, ...] | None):
         frames = jnp.zeros((1, *shape), jnp.float32)
-        layers = _layers(model, frames)
-        if not layers:
+        known = _layers(model, frames)
+        if not known:
             raise ValueError(
                 f"{model.architecture} has no convolution that Grad-CAM could look into"
             )
-        path, of_maps = layers[layer]
-        self.path = path
+        maps = dict(_one_a_resolution(known) if layers is None else [known[n] for n in layers])
 
-        def gradient(variables: Any, clips: jax.Array, number: int) -> tuple[jax.Array, jax.Array]:
-            def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
-                logits, maps = _run(model.module, variables, scale_frames(clips), path, added)
+        def spoken(variables: Any, clips: jax.Array, number: int) -> dict[_Path, jax.Array]:
+            def score(added: dict) -> tuple[jax.Array, dict]:
+                logits, found = _run(model.module, variables, scale_frames(clips), added)
                 others = jnp.where(jnp.arange(len(logits)) == number, -jnp.inf, logits)
-                return logits[number] - jax.nn.logsumexp(others), maps
+                return logits[number] - jax.nn.logsumexp(others), found
 
-            return jax.grad(score, has_aux=True)(jnp.zeros(of_maps, jnp.float32))
+            gradients, found = jax.grad(score, has_aux=True)(_zeros(maps))
+            return jax.tree.map(lambda gradient, a: (gradient * a).sum(-1), gradients, found)
 
-        self.gradient = jax.jit(gradient)
-        self.centres = _field_centres(model, frames.shape, path, of_maps)
+        self.spoken = jax.jit(spoken)
+        self.centres = {
+            path: _field_centres(model, frames.shape, path, of_maps)
+            for path, of_maps in maps.items()
+        }
 
 
-_look = functools.lru_cache(maxsize=2)(_Look)  # The two layers of one model.
+_look = functools.lru_cache(maxsize=1)(_Look)
 
 
-def _layers(
-    model: TrainedModel, frames: jax.Array
-) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+def _zeros(maps: Mapping[_Path, tuple[int, ...]]) -> dict[_Path, jax.Array]:
+    """Nothing to add to the maps of convolutions, by path."""
+    return {path: jnp.zeros(shape, jnp.float32) for path, shape in maps.items()}
+
+
+def _one_a_resolution(
+    layers: list[tuple[_Path, tuple[int, ...]]],
+) -> list[tuple[_Path, tuple[int, ...]]]:
+    """The last convolution, before it the nearest whose maps have more places, and so on."""
+    chosen = [layers[-1]]
+    for path, maps in reversed(layers[:-1]):
+        if min(maps[-3:-1]) > min(chosen[-1][1][-3:-1]):
+            chosen.append((path, maps))
+    return chosen
+
+
+def _layers(model: TrainedModel, frames: jax.Array) -> list[tuple[_Path, tuple[int, ...]]]:
     """Each convolution over frames that runs once: its path and the shape of its maps, with towers first."""
-    found: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    found: dict[_Path, list[tuple[int, ...]]] = {}
 
     def look(next_fun, args, kwargs, context):
         y = next_fun(*args, **kwargs)
@@ -186,33 +222,32 @@ def _layers(
 
 
 def _run(
-    module: nn.Module, variables: Any, frames: jax.Array, path: tuple[str, ...], added: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The logits [classes] of one clip with something added to a convolution's maps, and these maps."""
-    captured: list[jax.Array] = []
+    module: nn.Module, variables: Any, frames: jax.Array, added: Mapping[_Path, jax.Array]
+) -> tuple[jax.Array, dict[_Path, jax.Array]]:
+    """The logits [classes] of one clip with something added to convolutions' maps by their path, and these maps."""
+    captured: dict[_Path, jax.Array] = {}
 
     def add(next_fun, args, kwargs, context):
-        y = next_fun(*args, **kwargs)
-        if context.module.path != path or context.method_name != "__call__":
+        y, path = next_fun(*args, **kwargs), context.module.path
+        if path not in added or context.method_name != "__call__":
             return y
         if over_towers():
-            return y + added[jax.lax.axis_index(TOWER_AXIS)].astype(y.dtype)
-        y = y + added.astype(y.dtype)
-        captured.append(y)
-        return y
+            return y + added[path][jax.lax.axis_index(TOWER_AXIS)].astype(y.dtype)
+        captured[path] = y + added[path].astype(y.dtype)
+        return captured[path]
 
     with nn.intercept_methods(add):
         _, endpoints = module.apply(variables, frames, train=False)
+    for path in added.keys() - captured.keys():
+        # What a tower computes comes out of the map over towers as an endpoint alone: [batch, tower, ...].
+        name = next(n for n in endpoints if path[-len(n.split("/")) :] == tuple(n.split("/")))
+        captured[path] = jnp.moveaxis(endpoints[name], 1, 0)
     logits = endpoints["logits"].astype(jnp.float32)
-    if captured:
-        return logits.reshape(-1, logits.shape[-1])[-1], captured[0]
-    # What a tower computes comes out of the map over towers as an endpoint alone: [batch, tower, ...].
-    name = next(n for n in endpoints if path[-len(n.split("/")) :] == tuple(n.split("/")))
-    return logits.reshape(-1, logits.shape[-1])[-1], jnp.moveaxis(endpoints[name], 1, 0)
+    return logits.reshape(-1, logits.shape[-1])[-1], captured
 
 
 def _field_centres(
-    model: TrainedModel, frames: tuple[int, ...], path: tuple[str, ...], maps: tuple[int, ...]
+    model: TrainedModel, frames: tuple[int, ...], path: _Path, maps: tuple[int, ...]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """The pixels (row, column) that the first and the last place of a convolution's maps look at.
 
@@ -230,7 +265,7 @@ def _field_centres(
     @jax.jit
     def reached(variables: Any, clip: jax.Array, row: int, column: int) -> jax.Array:
         def total(clip: jax.Array) -> jax.Array:
-            found = _run(model.module, variables, clip, path, jnp.zeros(maps, jnp.float32))[1]
+            found = _run(model.module, variables, clip, _zeros({path: maps}))[1][path]
             return found[..., row, column, :].sum()
 
         return jnp.abs(jax.grad(total)(clip)).sum((0, 1, 4))

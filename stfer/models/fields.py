@@ -8,6 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING
 from importlib import import_module
 from typing import Any
 
@@ -73,6 +74,18 @@ def parse_fields(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def describe_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of fields in JSON's types, which `parse_fields` reads again: functions and number types by name."""
     return {field: _plain(value) for field, value in fields.items()}
+
+
+def default_fields(name: str) -> dict[str, Any]:
+    """What an architecture's fields are where nothing is said of them, in JSON's types as by `describe_fields`.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+    """
+    found = registration(name)
+    declared = found.module.__dataclass_fields__
+    given = {field: declared[field].default for field in found.fields if field not in _FOLLOW}
+    return describe_fields({f: value for f, value in given.items() if value is not MISSING})
 
 
 class _Unknown(ValueError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from stfer.data.shards import Shards
 from stfer.evaluation.run_folder import SettingsDifferError
+from stfer.models.fields import default_fields
 from stfer.runs.plan import Plan, canonical, prepare
 from stfer.storage.files import read_json, write_json
 from stfer.storage.identity import differences
@@ -131,8 +132,15 @@ def steps(base: TrainConfig, target: TrainConfig) -> list[Step]:
 
 
 def _changes(base: TrainConfig, target: TrainConfig) -> Iterator[tuple[str, list[str]]]:
-    """Each change in words, and the settings that it changes: names of fields, `model.FIELD` or `augment.FIELD`."""
-    ours, theirs = _flat(base), _flat(target)
+    """Each change in words, and the settings that it changes: names of fields, `model.FIELD` or `augment.FIELD`.
+
+    A field of the model that one of them says as it is anyway changes nothing.
+    """
+    defaults = default_fields(base.architecture)
+    ours, theirs = (
+        {f"model.{name}": value for name, value in defaults.items()} | _flat(config)
+        for config in (base, target)
+    )
     skipped = {"architecture", "seed", *FOR_THE_RECORD}
     names = list(TrainConfig.__dataclass_fields__)
     differing = sorted(

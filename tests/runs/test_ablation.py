@@ -41,6 +41,16 @@ def test_one_change_at_a_time_and_all_together():
     assert len({step.folder for step in steps}) == len(steps)
 
 
+def test_what_the_network_does_anyway_is_no_change():
+    base, target = (preset(name, "pair_difference", epochs=5) for name in ("paper", "strong"))
+    assert target.model == {"normalize": "local_contrast", "dropout": 0.3}
+    names = [step.name for step in ablation.steps(base, target)]
+    assert names[:2] == ["base", "optimizer adamw, weight decay 0.0001"]
+    steps = ablation.steps(base.replace(model={"normalize": "none"}), target)
+    assert steps[1].name == "normalize local_contrast"
+    assert steps[1].config.model == {"normalize": "local_contrast"}
+
+
 def test_what_means_nothing_alone_changes_alone_where_its_leader_is_the_same():
     base = TrainConfig("late_fusion", optimizer="adamw")
     (_, only) = ablation.steps(base, base.replace(weight_decay=0.1))

@@ -12,7 +12,7 @@ PEOPLE = (10, 40, 120, 240)
 RENDERED = (0.636, 0.709, 0.718, 0.752)  # of 412 pairs, seven classes
 NEUTRAL = (0.640, 0.842, 0.871, 0.906)  # of the rendered neutral pairs
 CLEAR = tuple(count / 26 for count in (21, 22, 21, 21))  # portraits: clear smiles called happiness
-WEAK = tuple(count / 10 for count in (4, 4, 5, 6))
+WEAK = tuple(count / 10 for count in (4, 4, 5, 6))  # weak ones
 CURVES = (
     ("rendered, all seven classes", RENDERED, "#0072B2", "-"),
     ("rendered, neutral", NEUTRAL, "#0072B2", ":"),

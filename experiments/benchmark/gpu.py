@@ -111,15 +111,12 @@ def tests() -> dict[str, Any]:
         raise ValueError(f"{folder} is not there: the tests come with the sources")
     platform = "cpu" if jax.default_backend() == "cpu" else "cuda"
     chosen = ["tests/training/test_batches.py"] if FLAGS.tiny else ["-m", "gpu"]
-    # A test file that needs a library which this machine lacks is counted as an error, and the others run.
     options = [
         "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:benchmark",
-    ]  # pytest-benchmark warns of xdist
-    options += ["--continue-on-collection-errors"]
+        "-p", "no:cacheprovider",
+        "-p", "no:benchmark",  # Beside xdist it warns, and a warning ends the tests.
+        "--continue-on-collection-errors",  # Where a library is missing its tests are errors; the others run.
+    ]  # fmt: skip
     if importlib.util.find_spec("xdist") and not FLAGS.tiny:
         options += ["-n", str(min(os.cpu_count() or 1, TEST_PROCESSES))]
     done = subprocess.run(
@@ -216,6 +213,9 @@ def _trained(trainings: dict[str, dict], arch: str, beside: int = 1) -> dict[str
     for some in itertools.batched(trainings, beside):
         with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(beside) as pool:
             built = {name: pool.submit(_started, stack, trainings[name]) for name in some}
+            concurrent.futures.wait(
+                built.values()
+            )  # A compiler beside a measurement would slow it.
             for name, worker in built.items():
                 try:
                     found[name] = _seconds_a_subject(worker.result(), trainings[name], arch)

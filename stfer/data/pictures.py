@@ -47,7 +47,7 @@ _BRIGHTEST_FLOAT = 4.0  # Beyond it a float picture is no longer of white 1 with
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
     # What is wrong with a file is said in the error's sentence; OpenCV's own lines would only repeat it.
-    getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # Older OpenCV has it in cv2 itself.
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # Silent; older OpenCV has it in cv2.
 
 
 class Picture(NamedTuple):

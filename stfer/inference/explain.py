@@ -9,10 +9,11 @@ logit less the log of the others' summed exponentials: what raises all classes a
 
 A place of the last convolution sees far beyond its own pixels; one of the first sees only these, but knows little of
 the class. As in Guided Grad-CAM (Selvaraju et al., section 3.2) a coarse map says where, and a fine one what there:
-what is shown is the product of L of one convolution a resolution, from the last to the first. As in SmoothGrad (Smilkov
-et al. 2017) the sum over k is averaged over copies of the clip with a little noise, before it is cut at 0: what has no
-part in the class is as often for it as against it. There is one map a frame where frames go through shared towers, one
-for the whole clip where they are stacked.
+what is shown is the product of L of the last convolution and of each before it that has more places than the ones after
+(without padding that is every convolution). As in SmoothGrad (Smilkov et al. 2017) the sum over k is averaged over
+copies of the clip with a little noise, before it is cut at 0: what has no part in the class is as often for it as
+against it. There is one map a frame where frames go through shared towers, one for the whole clip where they are
+stacked.
 
 Occlusion (Zeiler and Fergus 2014) hides a part of all frames, or one whole frame, and counts what the class's
 probability loses.
@@ -108,8 +109,8 @@ def grad_cam(
         clip: As in `explain`.
         number: The class.
         layers: Which of the network's convolutions over frames, in the order that they run; of several the maps are
-            multiplied. None for one a resolution.
-        copies: How many with noise the maps are averaged over; 0 for the clip as it is.
+            multiplied. None for those of `_coarse_to_fine`.
+        copies: How many noisy copies the maps are averaged over; 0: the clip itself, without noise.
 
     Raises:
         ValueError: The model has no convolution whose maps have several places.
@@ -163,7 +164,7 @@ class _Look:
             raise ValueError(
                 f"{model.architecture} has no convolution that Grad-CAM could look into"
             )
-        maps = dict(_one_a_resolution(known) if layers is None else [known[n] for n in layers])
+        maps = dict(_coarse_to_fine(known) if layers is None else [known[n] for n in layers])
 
         def spoken(variables: Any, clips: jax.Array, number: int) -> dict[_Path, jax.Array]:
             def score(added: dict) -> tuple[jax.Array, dict]:
@@ -189,10 +190,10 @@ def _zeros(maps: Mapping[_Path, tuple[int, ...]]) -> dict[_Path, jax.Array]:
     return {path: jnp.zeros(shape, jnp.float32) for path, shape in maps.items()}
 
 
-def _one_a_resolution(
+def _coarse_to_fine(
     layers: list[tuple[_Path, tuple[int, ...]]],
 ) -> list[tuple[_Path, tuple[int, ...]]]:
-    """The last convolution, before it the nearest whose maps have more places, and so on."""
+    """The last convolution, and going back from it each whose maps have more places than all chosen before."""
     chosen = [layers[-1]]
     for path, maps in reversed(layers[:-1]):
         if min(maps[-3:-1]) > min(chosen[-1][1][-3:-1]):
@@ -228,7 +229,8 @@ def _run(
     captured: dict[_Path, jax.Array] = {}
 
     def add(next_fun, args, kwargs, context):
-        y, path = next_fun(*args, **kwargs), context.module.path
+        y = next_fun(*args, **kwargs)
+        path = context.module.path
         if path not in added or context.method_name != "__call__":
             return y
         if over_towers():
@@ -240,8 +242,12 @@ def _run(
         _, endpoints = module.apply(variables, frames, train=False)
     for path in added.keys() - captured.keys():
         # What a tower computes comes out of the map over towers as an endpoint alone: [batch, tower, ...].
-        name = next(n for n in endpoints if path[-len(n.split("/")) :] == tuple(n.split("/")))
-        captured[path] = jnp.moveaxis(endpoints[name], 1, 0)
+        names = [n for n in endpoints if path[-len(n.split("/")) :] == tuple(n.split("/"))]
+        if not names:
+            raise ValueError(
+                f"the convolution {'/'.join(path)} of a tower is none of the endpoints"
+            )
+        captured[path] = jnp.moveaxis(endpoints[names[0]], 1, 0)
     logits = endpoints["logits"].astype(jnp.float32)
     return logits.reshape(-1, logits.shape[-1])[-1], captured
 

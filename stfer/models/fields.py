@@ -7,7 +7,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING
 from importlib import import_module
 from typing import Any
@@ -76,16 +76,16 @@ def describe_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {field: _plain(value) for field, value in fields.items()}
 
 
-def default_fields(name: str) -> dict[str, Any]:
-    """What an architecture's fields are where nothing is said of them, in JSON's types as by `describe_fields`.
+def default_fields(name: str, fields: Iterable[str]) -> dict[str, Any]:
+    """The defaults of fields of an architecture, in JSON's types as by `describe_fields`.
 
     Args:
         name: a key of `ARCHITECTURES`.
+        fields: the fields; those that the architecture lacks, and those without a plain default, are left out.
     """
-    found = registration(name)
-    declared = found.module.__dataclass_fields__
-    given = {field: declared[field].default for field in found.fields if field not in _FOLLOW}
-    return describe_fields({f: value for f, value in given.items() if value is not MISSING})
+    declared = registration(name).module.__dataclass_fields__
+    defaults = {field: declared[field].default for field in fields if field in declared}
+    return describe_fields({f: value for f, value in defaults.items() if value is not MISSING})
 
 
 class _Unknown(ValueError):

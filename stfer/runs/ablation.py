@@ -134,9 +134,10 @@ def steps(base: TrainConfig, target: TrainConfig) -> list[Step]:
 def _changes(base: TrainConfig, target: TrainConfig) -> Iterator[tuple[str, list[str]]]:
     """Each change in words, and the settings that it changes: names of fields, `model.FIELD` or `augment.FIELD`.
 
-    A field of the model that one of them says as it is anyway changes nothing.
+    A field of the model that is given its default is no change.
     """
-    defaults = default_fields(base.architecture)
+    named = base.model.keys() | target.model.keys()
+    defaults = default_fields(base.architecture, named)
     ours, theirs = (
         {f"model.{name}": value for name, value in defaults.items()} | _flat(config)
         for config in (base, target)

@@ -203,6 +203,31 @@ def test_a_longer_training_that_took_no_longer_gives_no_figure(monkeypatch, seco
         assert not any(name.startswith("seconds") or name == "limit" for name in found)
 
 
+def test_nothing_is_measured_while_another_training_is_built(monkeypatch):
+    asked = []
+
+    class Worker:
+        def __init__(self, name):
+            self.built = {}
+
+        def ask(self, what, settings):
+            time.sleep(settings["seconds"])
+            asked.append(what)
+            return {}
+
+        def close(self):
+            asked.append("close")
+
+    monkeypatch.setattr(gpu, "Contender", Worker)
+    monkeypatch.setattr(gpu, "_seconds_a_subject", lambda *_: asked.append("measure"))
+    trainings = {name: {"seconds": wait} for name, wait in (("a", 0), ("b", 0.1), ("c", 0.2))}
+    assert list(gpu._trained(trainings, "rnn", 3)) == ["a", "b", "c"]
+    assert asked == ["build"] * 3 + ["measure"] * 3 + ["close"] * 3
+    asked.clear()
+    gpu._trained(trainings, "rnn")
+    assert asked == ["build", "measure", "close"] * 3
+
+
 def test_made_sets_of_different_names_differ():
     with scale.made_set(2, 2, 3, 8, "made-0") as one, scale.made_set(2, 2, 3, 8, "made-1") as other:
         first, second = (np.load(next(folder.glob("*.npy"))) for folder in (one, other))

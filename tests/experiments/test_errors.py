@@ -31,7 +31,6 @@ def flags(tmp_path):
         *(pytest.param(k, marks=pytest.mark.slow) for k in ("OSError", "ImportError", "KeyError")),
     ],
 )
-@pytest.mark.slow
 def test_a_fault_of_the_users_model_says_that_it_is_unexpected_and_where(tmp_path, flags, kind):
     (tmp_path / "broken_model.py").write_text(BROKEN.format(kind))
     done = run("loso", *flags, cwd=tmp_path)

@@ -121,30 +121,24 @@ def test_occlusion_lies_where_the_class_is(looker):
         assert region[row, column]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "early_fusion",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("single_frame", "late_fusion", "slow_fusion", "conv3d", "rnn")
-        ),
-    ],
-)
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["single_frame", "early_fusion", "late_fusion", "slow_fusion", "conv3d", "rnn"]
+)
 def test_every_kind_of_network_has_maps(tiny, name):
     """Towers give a map a frame, stacks one for all; no map is of another frame's face."""
     model = tiny(name)
     frames = model.rule.frames
-    maps = grad_cam(model, noise(frames), 1)
+    clip = noise(frames)
+    maps = max((grad_cam(model, clip, number) for number in range(3)), key=np.max)
     assert maps.shape == (frames, SIZE, SIZE)
     assert np.isfinite(maps).all()
     assert maps.min() >= 0
-    if name == "early_fusion":
-        np.testing.assert_array_equal(maps[0], maps[9])
+    assert maps.max() == pytest.approx(1)
+    others = [not np.allclose(maps[0], other, atol=1e-3) for other in maps[1:]]
+    assert all(others) if name in ("late_fusion", "rnn") else not any(others)
 
 
-@pytest.mark.slow
 def test_grad_cam_is_its_equation(tiny):
     """By hand for a tower: what stands behind the maps is run on them alone, and its gradient taken."""
     model = tiny("late_fusion")
@@ -181,7 +175,7 @@ def between_places(coarse, centres):
 
 
 @pytest.mark.slow
-def test_what_is_shown_is_the_product_of_one_map_a_resolution(tiny):
+def test_what_is_shown_is_the_product_of_maps_from_coarse_to_fine(tiny):
     model, clip = tiny("late_fusion"), noise(2, seed=1)
     # Five convolutions without padding, so each has fewer places than the one before it.
     maps = [grad_cam(model, clip, 0, layers=(layer,), copies=0) for layer in range(5)]

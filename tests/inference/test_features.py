@@ -19,7 +19,6 @@ SHARING = ("single_frame", "late_fusion", "rnn")
         *(pytest.param(n, marks=pytest.mark.slow) for n in WHOLE + SHARING if n != "late_fusion"),
     ],
 )
-@pytest.mark.slow
 def test_sliding_clips_equal_the_plain_model(tiny, name):
     model = tiny(name)
     frames = noise(12)

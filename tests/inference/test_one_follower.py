@@ -26,7 +26,6 @@ def jumping(before=12, gap=4, after=10):
     "name",
     ["late_fusion", *(pytest.param(n, marks=pytest.mark.slow) for n in ("single_frame", "conv3d"))],
 )
-@pytest.mark.slow
 def test_a_face_that_jumps_in_a_gap(tiny, name):
     model, pixels = tiny(name), jumping()
     prediction = model.predict(pixels)

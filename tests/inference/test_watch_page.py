@@ -15,7 +15,6 @@ from videos import write_video
 
 pytestmark = pytest.mark.slow
 
-
 TIMES = [number / 10 for number in range(20)] + [2.5, 4.0]
 
 

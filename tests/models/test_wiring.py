@@ -17,7 +17,6 @@ TOWERS = ["late_fusion", pytest.param("rnn", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("name", TOWERS)
-@pytest.mark.slow
 def test_shared_towers_equal_a_loop_over_towers(tiny, name):
     case = tiny(name)
     model = case.model

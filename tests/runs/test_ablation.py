@@ -1,11 +1,15 @@
 """An ablation: its steps, and its table against values worked out by hand from made-up run folders."""
 
+import functools
 import json
+from typing import Any
 
+import flax.linen as nn
 import pytest
 
 import run_folders
 import tiny
+from stfer import models
 from stfer.data.shards import load_shards
 from stfer.evaluation.run_folder import SettingsDifferError
 from stfer.reporting import ablation as reporting
@@ -49,6 +53,18 @@ def test_what_the_network_does_anyway_is_no_change():
     steps = ablation.steps(base.replace(model={"normalize": "none"}), target)
     assert steps[1].name == "normalize local_contrast"
     assert steps[1].config.model == {"normalize": "local_contrast"}
+
+
+def test_a_default_that_json_does_not_know_is_no_hindrance():
+    @models.register("with_partial")
+    class Partial(tiny.Tiny):
+        norm: Any = functools.partial(nn.BatchNorm, momentum=0.9)
+
+    base = TrainConfig("with_partial")
+    assert [step.name for step in ablation.steps(base, base.replace(epochs=3))] == [
+        "base",
+        "epochs 3",
+    ]
 
 
 def test_what_means_nothing_alone_changes_alone_where_its_leader_is_the_same():

@@ -57,7 +57,6 @@ def data(tmp_path):
     return tiny.write_set(tmp_path / "set", subjects=3)
 
 
-@pytest.mark.slow
 def test_changed_code_is_never_pooled_with_old_folds(user, data, tmp_path):
     options = {"workdir": tmp_path / "runs", "epochs": 1, "batch_size": 6}
     user(2)

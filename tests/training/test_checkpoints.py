@@ -23,7 +23,6 @@ def a_state(seed):
     return START(tiny.batch(np.zeros((1, 2, 16, 16, 3), np.uint8), [0]), jax.random.key(seed))
 
 
-@pytest.mark.slow
 def test_the_newest_state_and_its_progress_come_back(tmp_path):
     saved = lib.FoldCheckpoints(tmp_path, IDENTITY)
     assert saved.restore(a_state(0)) is None

@@ -77,7 +77,6 @@ class Diverging(nn.Module):
         pytest.param("validation", "validation", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_off_the_training_rows_is_an_error(tmp_path, part, named):
     config = dataclasses.replace(CONFIG, epochs=2)
     if part == "validation":

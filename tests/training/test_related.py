@@ -14,7 +14,6 @@ from stfer.training.task import TASKS, make_task
 
 pytestmark = pytest.mark.slow
 
-
 BATCH = {"label": jnp.array([1, 0])}
 
 

@@ -110,7 +110,6 @@ def test_a_step_is_adam_on_the_mean_cross_entropy():
 
 
 @pytest.mark.gpu
-@pytest.mark.slow
 def test_padding_rows_change_nothing():
     learner, state = tiny_state(DESCENT)
     rng = np.random.default_rng(0)

@@ -18,7 +18,6 @@ from stfer.models.related.strnn import (
 
 pytestmark = pytest.mark.slow
 
-
 TINY = {"hidden": 3, "projections": 2, "merged": 4, "temporal_hidden": 3, "temporal_projections": 2}
 
 

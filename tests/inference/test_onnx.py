@@ -56,9 +56,8 @@ def other_model(name, seed=0):
     inputs = {n: Input(rule, shapes[n], kinds[n]) for n, rule in entry.rules(module.frames).items()}
     arrays = [jnp.zeros((1, *i.clip_shape), jnp.float32) for i in inputs.values()]
     variables = jax.tree.map(np.asarray, module.init(jax.random.key(seed), *arrays))
-    if (
-        "batch_stats" in variables
-    ):  # As after some training: a mean face, say, is no single point then.
+    if "batch_stats" in variables:
+        # As after some training: a mean face, say, is no single point then.
         random = np.random.default_rng(seed)
         variables["batch_stats"] = jax.tree.map(
             lambda leaf: leaf + random.uniform(0.1, 0.2, leaf.shape).astype(leaf.dtype),

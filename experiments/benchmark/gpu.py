@@ -213,9 +213,8 @@ def _trained(trainings: dict[str, dict], arch: str, beside: int = 1) -> dict[str
     for some in itertools.batched(trainings, beside):
         with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(beside) as pool:
             built = {name: pool.submit(_started, stack, trainings[name]) for name in some}
-            concurrent.futures.wait(
-                built.values()
-            )  # A compiler beside a measurement would slow it.
+            # A compiler beside a measurement would slow it.
+            concurrent.futures.wait(built.values())
             for name, worker in built.items():
                 try:
                     found[name] = _seconds_a_subject(worker.result(), trainings[name], arch)

@@ -116,14 +116,11 @@ def grad_cam(
         ValueError: The model has no convolution whose maps have several places.
     """
     look = _look(model, clip.shape, layers)
-    noisy = [clip]
-    if copies:
-        random = np.random.default_rng(0)
-        draws = (random.normal(0, 255 * NOISE, clip.shape) for _ in range(copies))
-        noisy = [np.clip(clip + noise, 0, 255).round().astype(np.uint8) for noise in draws]
-    total = look.spoken(model.variables, noisy[0][None], number)
-    for each in noisy[1:]:
-        total = jax.tree.map(jnp.add, total, look.spoken(model.variables, each[None], number))
+    random = np.random.default_rng(0)
+    draws = (random.normal(0, 255 * NOISE, clip.shape) for _ in range(copies))
+    noisy = [np.clip(clip + noise, 0, 255).round().astype(np.uint8) for noise in draws]
+    found = (look.spoken(model.variables, each[None], number) for each in noisy or [clip])
+    total = functools.reduce(functools.partial(jax.tree.map, jnp.add), found)
     product = np.ones((len(clip), *clip.shape[1:3]))
     for path, spoken in total.items():
         product *= _one_map(np.asarray(spoken), look.centres[path], clip)

@@ -1,6 +1,7 @@
 """Shared test set-up: four forced CPU devices, cheap compilation, strict shapes, no use of the user's cache folder."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -44,6 +45,25 @@ def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
     if os.environ["JAX_PLATFORMS"] == "cpu":
         jax.config.update("jax_num_cpu_devices", 4)
+
+
+MAPS = 30_000  # Linux gives a process 65,530, and every compiled program takes six and more.
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Let go of compiled programs before memory maps run out, of which the compiler dies with a segmentation fault."""
+    yield
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            count = sum(1 for _ in maps)
+    except OSError:
+        return  # Not Linux.
+    if count > MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

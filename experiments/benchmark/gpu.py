@@ -201,7 +201,8 @@ def subject(arch: str) -> dict[str, Any]:
 
 def folds(arch: str) -> dict[str, Any]:
     """Seconds a subject with several folds side by side on the device."""
-    return _trained({str(n): _training(arch, "float32", n) for n in FOLDS_PER_DEVICE}, arch)
+    numbers = FOLDS_PER_DEVICE[:2] if FLAGS.tiny else FOLDS_PER_DEVICE
+    return _trained({str(n): _training(arch, "float32", n) for n in numbers}, arch)
 
 
 def _trained(trainings: dict[str, dict], arch: str, beside: int = 1) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def cross_validate(
 
     Example:
         >>> from stfer.runs import cross_validate
-        >>> result = cross_validate("rnn", shard_folder, workdir=runs, epochs=1, max_folds=1)
+        >>> result = cross_validate("pair_difference", shard_folder, runs, epochs=1, max_folds=1)
         >>> result["folds_done"], sorted(result["votes"])
         (1, ['maximum', 'summed'])
     """

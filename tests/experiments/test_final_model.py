@@ -230,7 +230,7 @@ def test_export_command(trained):
         ("train", ("--arch=nothing",), "architecture must be one of single_frame, "),
         ("train", (*TRAIN, "--held_out=S9", "--out=x"), "--held_out: S9 is not in the data"),
         ("train", (*TRAIN, "--out=models/tiny"), "exists already: name a new folder"),
-        ("evaluate", (), "--model is needed"),
+        ("evaluate", ("--model=gone",), "gone is no model folder"),
         (
             "evaluate",
             ("--model=models/tiny", "--data=set"),

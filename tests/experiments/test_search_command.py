@@ -138,7 +138,8 @@ def test_two_processes_work_on_one_study(folder, flags):
 def test_tasks_of_a_ray_cluster_work_on_one_study(folder, flags):
     pytest.importorskip("ray")
     done = run("search", *flags, f"--space={SPACE}", "--trials=4", "--inner_folds=2", "--out=ray",
-               "--launcher=ray", "--ray_address=local", "--ray_cpus=1", "--tasks=2", cwd=folder)  # fmt: skip
+               "--launcher=ray", "--ray_address=local", "--ray_cpus=1", "--tasks=2", cwd=folder,
+               path=[ROOT])  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(trials_of(folder / "ray")) == 4
     assert (folder / "ray" / "best.json").is_file()

@@ -21,10 +21,14 @@ def test_it_is_short_and_carries_no_output():
 def test_every_cell_runs(tmp_path):
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     parts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    quick = {"synthetic_subjects=6": "synthetic_subjects=2", "epochs=8": "epochs=2"}
+    assert all(sum(part.count(words) for part in parts) == 1 for words in quick)
+    for words, fewer in quick.items():
+        parts = [part.replace(words, fewer) for part in parts]
     checks = [
         "assert len(table) == len(video) and table['label'].notna().any()",
         "assert len(plt.get_fignums()) >= 5",
-        "assert len(history) == 8 and found.label in model.classes",
+        "assert len(history) == 2 and found.label in model.classes",
     ]
     script = "\n\n".join([*parts, *checks])
     root = str(NOTEBOOK.parents[1])

@@ -43,7 +43,7 @@ OTHERS = {
     "inception": {},
     "inception_resnet_crf": {"size": 75, "divide": 16, "head": "global", "frames": 3},
     "dap3d": {},
-    "strnn": {},
+    "strnn": {"size": 24, "frames": 4},
 }
 
 
@@ -92,7 +92,10 @@ def test_every_architecture_gives_the_models_probabilities(tiny, name, tmp_path)
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == list(model.classes)
     assert json.loads(about["crop"]) == model.crop.to_dict()
-    assert json.loads(about["clips"])["offsets"] == list(model.rule.offsets)
+    offsets = {name: json.loads(about["clips"])["offsets"] for name in list(model.inputs)[:1]}
+    if "inputs" in about:
+        offsets = {n: one["rule"]["offsets"] for n, one in json.loads(about["inputs"]).items()}
+    assert offsets == {name: list(rule.offsets) for name, rule in model.rules.items()}
 
 
 @pytest.mark.slow

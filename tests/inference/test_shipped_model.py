@@ -67,10 +67,9 @@ def test_it_tells_a_new_person_s_smile_from_her_calm_face(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("person", [1, 2])
-def test_six_expressions_in_one_take_are_named_within_half_a_second(model, person):
+def test_six_expressions_in_one_take_are_named_within_half_a_second(model):
     rate = 25
-    take = stage_in_turn(NEW_PEOPLE, person, rate=rate, conditions=Conditions(intensity=1.0))
+    take = stage_in_turn(NEW_PEOPLE, 1, rate=rate, conditions=Conditions(intensity=1.0))
     frames = (Frame(n, n / rate, f) for n, f in enumerate(take.frames(range(len(take)))))
     said = []
     for result in predict_stream(model, frames, window(model.rule, reference="auto")):

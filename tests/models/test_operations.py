@@ -13,7 +13,7 @@ from tiny_models import QUICK, TINY
 
 from properties import examples
 from stfer.models import create_model
-from stfer.models.layers import convolution, pooling, winograd
+from stfer.models.layers import convolution, fourier, pooling, winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.layers.pooling import max_pool, plain_max_pool
 from stfer.models.layers.towers import TOWER_AXIS
@@ -31,6 +31,10 @@ CONVOLUTIONS = [
     ((2, 3, 19, 21, 23), (3, 5, 5, 23, 4), 1),
     ((2, 5, 5, 3), (5, 5, 3, 4), 1),
     ((2, 11, 11, 3), (11, 11, 3, 4), 3),
+    ((3, 15, 20, 5), (7, 6, 5, 3), 1),
+    ((2, 4, 12, 9, 3), (2, 8, 9, 3, 4), 1),
+    ((1, 9, 9, 2), (9, 9, 2, 3), 1),
+    ((3, 14, 13, 4), (3, 3, 4, 5), 2),
     ((40, 7, 7, 3), (2, 3, 3, 4), 2),
 ]
 
@@ -44,6 +48,7 @@ def small_work_too(monkeypatch):
     """Let the fast form take convolutions that are too small to be worth it."""
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(fourier, "OVERHEAD", 0)
 
 
 def normal(shape, seed=0):
@@ -88,7 +93,7 @@ def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride
 def convolutions(draw):
     """Shapes of x and kernel, and a stride: two or three dimensions, any sides, taps and channels, all small."""
     time = draw(st.lists(st.integers(1, 3), max_size=1))  # the kernel's, where it has one
-    taps = [draw(st.integers(1, 5)) for _ in range(2)]
+    taps = [draw(st.integers(1, 7)) for _ in range(2)]
     if draw(st.booleans()):
         taps[1] = taps[0]
     sides = [size + draw(st.integers(0, 7)) for size in taps]
@@ -105,6 +110,7 @@ def test_any_convolution_and_its_gradients_equal_xla_s(case):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("LEAST_WORK", "LEAST_TILES"):
             patch.setattr(winograd, name, 0)
+        patch.setattr(fourier, "OVERHEAD", 0)
         patch.setattr(convolution, "MANY_CHANNELS", 1)
         check_against_xla(*case)
 
@@ -119,6 +125,27 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
         kernel_shape = (kernel_size, kernel_size, channels, 256)
         assert winograd.pays((32, size, size, channels), kernel_shape)
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
+
+
+def test_large_kernels_over_many_channels_take_the_transforms():
+    assert fourier.pays((32, 7, 28, 28, 64), (3, 9, 9, 64, 234))
+    assert fourier.pays((32, 24, 24, 64), (11, 11, 64, 64))
+    for few in (
+        ((32, 64, 64, 3), (9, 9, 3, 64)),  # input channels, for pixels so many
+        ((4, 28, 28, 64), (9, 9, 64, 64)),  # maps, for the kernel's transform
+        ((32, 27, 27, 96), (5, 5, 96, 256)),  # taps
+    ):
+        assert not fourier.pays(*few), few
+
+
+def test_the_transforms_are_numpy_s():
+    x = np.random.default_rng(0).normal(size=(2, 7, 10, 3)).astype(np.float32)
+    for height, width in ((7, 10), (9, 13)):
+        found = np.asarray(fourier._transform(x, height, width))  # [v, u, n, part, c]
+        expected = np.fft.rfft2(x, (height, width), axes=(1, 2)).transpose(1, 2, 0, 3)
+        np.testing.assert_allclose(found[..., 0, :] + 1j * found[..., 1, :], expected, atol=1e-4)
+        back = np.asarray(fourier._inverse(found, width, 7, 10))
+        np.testing.assert_allclose(back, x, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -180,10 +207,11 @@ def test_forward_mode_needs_xla_s_own_operations():
 
 
 @pytest.mark.slow
-def test_every_derivative_of_a_plain_architecture(architecture, tiny):
+@pytest.mark.parametrize("name", ["slow_fusion", "conv3d", "rnn"])  # towers, time, scan
+def test_every_derivative_of_a_plain_architecture(name, tiny):
     """Along one direction: forward mode against reverse mode of the fast form, to the second derivative."""
-    case = tiny(architecture)
-    model = create_model(architecture, **TINY, plain=True)
+    case = tiny(name)
+    model = create_model(name, **TINY, plain=True)
 
     def loss(apply, step):
         def moved(leaf):

@@ -4,6 +4,7 @@ __all__ = [
     "contrast",
     "convolution",
     "crf",
+    "fourier",
     "normalization",
     "pooling",
     "registration",

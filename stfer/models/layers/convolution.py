@@ -2,7 +2,8 @@
 
 `convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
 gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
-rearranged to stride 1 and two dimensions and go through `stfer.models.layers.winograd`, with their own gradient.
+rearranged to stride 1 and two dimensions and go through `stfer.models.layers.winograd`, with their own gradient; those
+with large kernels and many channels go through `stfer.models.layers.fourier`.
 """
 
 import functools
@@ -15,10 +16,11 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.typing import DTypeLike
 
-from stfer.models.layers import winograd
+from stfer.models.layers import fourier, winograd
 from stfer.models.layers.towers import over_towers
 
 MANY_CHANNELS = 64
+MOST_GROWTH = 1.5  # of a kernel whose strides become channels: 1.2 for 11x11 at 3, 1.8 for 3x3 at 2
 
 
 def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -100,9 +102,13 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    if stride == 1 and fourier.pays(x.shape, kernel.shape):
+        return fourier.convolve(x, kernel)
     if kernel.ndim == 5:
         y = _forward(_windows(x, kernel.shape[0]), _stacked_kernel(kernel), stride)
         return y.reshape(x.shape[0], -1, *y.shape[1:])
+    if _grows(kernel.shape, stride):
+        return plain_convolve(x, kernel, stride)
     x, kernel = _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
     # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
     if kernel.shape[2] >= MANY_CHANNELS and winograd.pays(x.shape, kernel.shape):
@@ -112,17 +118,24 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple:
     """Rearrange, differentiate at stride 1, and pull the gradients back through the rearrangement."""
+    if stride == 1 and fourier.pays(x.shape, kernel.shape):
+        return jax.vjp(fourier.convolve, x, kernel)[1](gradient)
+
+    grows = _grows(kernel.shape[-4:], stride)
 
     def rearranged(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         if kernel.ndim == 5:
             x, kernel = _windows(x, kernel.shape[0]), _stacked_kernel(kernel)
+        if grows:
+            return x, kernel
         return _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    if winograd.pays(x.shape, kernel.shape):
+    if winograd.pays(x.shape, kernel.shape) and not grows:
         return pull_back(winograd.gradients(x, kernel, gradient))
-    return pull_back(jax.vjp(plain_convolve, x, kernel)[1](gradient))
+    plain = functools.partial(plain_convolve, stride=stride if grows else 1)
+    return pull_back(jax.vjp(plain, x, kernel)[1](gradient))
 
 
 def stack_frames(x: jax.Array) -> jax.Array:
@@ -141,6 +154,13 @@ def _stacked_kernel(kernel: jax.Array) -> jax.Array:
     """A kernel over time as one over stacked frames: [rows, columns, time * in, out]."""
     time, rows, columns, channels, features = kernel.shape
     return kernel.transpose(1, 2, 0, 3, 4).reshape(rows, columns, time * channels, features)
+
+
+def _grows(kernel_shape: Sequence[int], stride: int) -> bool:
+    """Whether blocks of stride x stride pixels would give the kernel too many taps of zero."""
+    rows, columns = kernel_shape[:2]
+    blocks = -(-rows // stride) * -(-columns // stride)
+    return blocks * stride**2 > MOST_GROWTH * rows * columns
 
 
 def _input_at_stride_1(x: jax.Array, kernel_shape: Sequence[int], stride: int) -> jax.Array:

@@ -45,7 +45,8 @@ def slow(cases):
 
 @pytest.fixture
 def small_work_too(monkeypatch):
-    """Let the fast form take convolutions that are too small to be worth it."""
+    """Let the fast form take convolutions that are too small to be worth it, an image or so at a time."""
+    monkeypatch.setattr(winograd, "PART_BYTES", 100_000)
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
     monkeypatch.setattr(fourier, "OVERHEAD", 0)
@@ -97,7 +98,10 @@ def convolutions(draw):
     if draw(st.booleans()):
         taps[1] = taps[0]
     sides = [size + draw(st.integers(0, 7)) for size in taps]
-    batch, channels, features = (draw(st.integers(1, 3)) for _ in range(3))
+    batch, channels, features = (
+        draw(st.integers(1, 5)),
+        *(draw(st.integers(1, 3)) for _ in range(2)),
+    )
     times = [size + draw(st.integers(0, 2)) for size in time]
     stride = draw(st.integers(1, 3))
     return (batch, *times, *sides, channels), (*time, *taps, channels, features), stride
@@ -105,12 +109,13 @@ def convolutions(draw):
 
 @pytest.mark.slow
 @examples(15)
-@given(convolutions())
-def test_any_convolution_and_its_gradients_equal_xla_s(case):
+@given(convolutions(), st.sampled_from([1, 20_000, 10**9]))
+def test_any_convolution_and_its_gradients_equal_xla_s(case, part_bytes):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("LEAST_WORK", "LEAST_TILES"):
             patch.setattr(winograd, name, 0)
         patch.setattr(fourier, "OVERHEAD", 0)
+        patch.setattr(winograd, "PART_BYTES", part_bytes)
         patch.setattr(convolution, "MANY_CHANNELS", 1)
         check_against_xla(*case)
 
@@ -125,6 +130,24 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
         kernel_shape = (kernel_size, kernel_size, channels, 256)
         assert winograd.pays((32, size, size, channels), kernel_shape)
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
+
+
+@pytest.mark.parametrize("batch", [1, 6, 7])
+def test_a_batch_in_parts_is_the_batch_at_once(batch, monkeypatch):
+    """With parts of one size, with a last part that is short, and in one part."""
+    x, kernel = normal((batch, 8, 9, 4)), normal((3, 3, 4, 5), 1)
+    seed = normal((batch, 6, 7, 5), 2)
+
+    def both(x, kernel, seed):
+        return winograd.convolve(x, kernel), *winograd.gradients(x, kernel, seed)
+
+    whole = both(x, kernel, seed)
+    image = 4 * 16 * 3 * 4 * 9  # bytes of the transforms of one
+    monkeypatch.setattr(winograd, "PART_BYTES", 2 * image)
+    assert winograd._parts(x.shape, kernel.shape) == {1: (1, 1), 6: (3, 2), 7: (4, 2)}[batch]
+    for part, all_at_once in zip(both(x, kernel, seed), whole, strict=True):
+        assert_float32_close(part, all_at_once)
+    assert both(x, kernel, seed)[0].shape[0] == batch
 
 
 def test_large_kernels_over_many_channels_take_the_transforms():

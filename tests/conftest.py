@@ -47,12 +47,12 @@ def pytest_configure(config):
         jax.config.update("jax_num_cpu_devices", 4)
 
 
-MAPS = 30_000  # Linux gives a process 65,530, and every compiled program takes six and more.
+MAPS = 30_000  # of memory; Linux gives a process 65,530 by default, a compiled program takes six and more
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room_for_programs():
-    """Let go of compiled programs before memory maps run out, of which the compiler dies with a segmentation fault."""
+    """Let go of compiled programs before the process has no memory maps left: the compiler would crash."""
     yield
     try:
         with open("/proc/self/maps", "rb") as maps:

@@ -198,7 +198,8 @@ def cross_validate(
 
     Example:
         >>> from stfer.runs import cross_validate
-        >>> result = cross_validate("pair_difference", shard_folder, runs, epochs=1, max_folds=1)
+        >>> settings = {"epochs": 1, "max_folds": 1}
+        >>> result = cross_validate("pair_difference", shard_folder, workdir=runs, **settings)
         >>> result["folds_done"], sorted(result["votes"])
         (1, ['maximum', 'summed'])
     """

@@ -94,7 +94,8 @@ def test_convolution_and_its_gradients_equal_xla_s(x_shape, kernel_shape, stride
 def convolutions(draw):
     """Shapes of x and kernel, and a stride: two or three dimensions, any sides, taps and channels, all small."""
     time = draw(st.lists(st.integers(1, 3), max_size=1))  # the kernel's, where it has one
-    taps = [draw(st.integers(1, 7)) for _ in range(2)]
+    sizes = draw(st.sampled_from([st.integers(1, 5), st.integers(6, 7)]))  # Winograd's, and larger
+    taps = [draw(sizes) for _ in range(2)]
     if draw(st.booleans()):
         taps[1] = taps[0]
     sides = [size + draw(st.integers(0, 7)) for size in taps]
@@ -132,30 +133,44 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
 
 
-@pytest.mark.parametrize("batch", [1, 6, 7])
-def test_a_batch_in_parts_is_the_batch_at_once(batch, monkeypatch):
+@pytest.mark.parametrize(("batch", "parts"), [(1, (1, 1)), (6, (3, 2)), (7, (4, 2))])
+def test_a_batch_goes_through_in_parts(batch, parts, monkeypatch):
     """With parts of one size, with a last part that is short, and in one part."""
-    x, kernel = normal((batch, 8, 9, 4)), normal((3, 3, 4, 5), 1)
-    seed = normal((batch, 6, 7, 5), 2)
+    x, kernel, seed = normal((batch, 8, 9, 4)), normal((3, 3, 4, 5), 1), normal((batch, 6, 7, 5), 2)
+    of_an_image = 4 * 16 * 3 * 4 * (4 + 5)  # bytes, tiles of 4x4 values, 3 x 4 tiles, channels
+    monkeypatch.setattr(winograd, "PART_BYTES", 2 * of_an_image)
+    assert winograd._parts(x.shape, kernel.shape) == parts
+    found = winograd.convolve(x, kernel), *winograd.gradients(x, kernel, seed)
+    expected, pull_back = jax.vjp(plain_convolve, x, kernel)
+    for mine, theirs in zip(found, (expected, *pull_back(seed)), strict=True):
+        assert_float32_close(mine, theirs)
 
-    def both(x, kernel, seed):
-        return winograd.convolve(x, kernel), *winograd.gradients(x, kernel, seed)
 
-    whole = both(x, kernel, seed)
-    image = 4 * 16 * 3 * 4 * 9  # bytes of the transforms of one
-    monkeypatch.setattr(winograd, "PART_BYTES", 2 * image)
-    assert winograd._parts(x.shape, kernel.shape) == {1: (1, 1), 6: (3, 2), 7: (4, 2)}[batch]
-    for part, all_at_once in zip(both(x, kernel, seed), whole, strict=True):
-        assert_float32_close(part, all_at_once)
-    assert both(x, kernel, seed)[0].shape[0] == batch
+@pytest.mark.slow
+@pytest.mark.parametrize("sides", [(3, 3), (7, 6)])
+@pytest.mark.usefixtures("small_work_too")
+def test_the_gradient_of_a_gradient(sides, monkeypatch):
+    monkeypatch.setattr(winograd, "PART_BYTES", 1)
+    x, kernel = normal((3, 9, 10, 4)), normal((*sides, 4, 3), 1)
+
+    def twice(convolve):
+        def slope(x, kernel):
+            return jax.grad(lambda k: jnp.square(convolve(x, k)).sum())(kernel)
+
+        return jax.jit(jax.grad(lambda x, k: jnp.square(slope(x, k)).sum(), argnums=(0, 1)))
+
+    for mine, theirs in zip(
+        twice(convolve)(x, kernel), twice(plain_convolve)(x, kernel), strict=True
+    ):
+        assert_float32_close(mine, theirs)
 
 
 def test_large_kernels_over_many_channels_take_the_transforms():
     assert fourier.pays((32, 7, 28, 28, 64), (3, 9, 9, 64, 234))
     assert fourier.pays((32, 24, 24, 64), (11, 11, 64, 64))
     for few in (
-        ((32, 64, 64, 3), (9, 9, 3, 64)),  # input channels, for pixels so many
-        ((4, 28, 28, 64), (9, 9, 64, 64)),  # maps, for the kernel's transform
+        ((32, 28, 28, 3), (9, 9, 3, 64)),  # input channels
+        ((4, 28, 28, 64), (9, 9, 64, 64)),  # images to share the kernel's transform
         ((32, 27, 27, 96), (5, 5, 96, 256)),  # taps
     ):
         assert not fourier.pays(*few), few
@@ -227,6 +242,23 @@ def test_forward_mode_needs_xla_s_own_operations():
         # Both are homogeneous: f(x + a x) = (1 + a) f(x).
         value, tangent = jax.jvp(plain, (x,), (x,))
         assert_float32_close(tangent, value)
+
+
+@pytest.mark.slow
+def test_a_plain_architecture_has_forward_mode_derivatives(architecture, tiny):
+    """Lowered only: what the derivatives are is shown for three kinds of network below."""
+    case = tiny(architecture)
+
+    def tangent(model):
+        def logits(clips):
+            return model.apply({"params": case.params, "batch_stats": case.batch_stats}, clips)[0]
+
+        clips = case.clips[:1]
+        return jax.jit(lambda: jax.jvp(logits, (clips,), (clips,))[1]).lower()
+
+    assert tangent(create_model(architecture, **TINY, plain=True)).out_info.shape[0] == 1
+    with pytest.raises(TypeError, match="custom_vjp"):
+        tangent(case.model)
 
 
 @pytest.mark.slow
@@ -332,6 +364,14 @@ def test_a_gpu_gets_xla_s_operations():
     assert "stablehlo.dot_general" not in gpu
     assert "stablehlo.select_and_scatter" not in cpu
     assert "stablehlo.dot_general" in cpu
+
+
+def test_a_gpu_gets_no_transform(monkeypatch):
+    monkeypatch.setattr(fourier, "OVERHEAD", 0)
+    arguments = normal((2, 9, 9, 3)), normal((7, 7, 3, 4))
+    traced = jax.jit(jax.grad(lambda x, k: convolve(x, k).sum(), argnums=(0, 1))).trace(*arguments)
+    assert "stablehlo.dot_general" not in traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.dot_general" in traced.lower(lowering_platforms=("cpu",)).as_text()
 
 
 @pytest.mark.gpu

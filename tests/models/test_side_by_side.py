@@ -7,7 +7,7 @@ import pytest
 from tiny_models import QUICK, Tiny
 
 from stfer.models import ARCHITECTURES
-from stfer.models.layers import convolution, winograd
+from stfer.models.layers import convolution, fourier, winograd
 from stfer.models.layers.pooling import max_pool
 from stfer.models.layers.towers import TOWER_AXIS
 
@@ -36,6 +36,12 @@ LAYERS = {
         lambda x, kernel: convolution.convolve(x, kernel, 3),
         *((2, 17, 19, 3), (11, 11, 3, 4)),
     ),
+    "convolution 3x3, stride 2": (
+        lambda x, kernel: convolution.convolve(x, kernel, 2),
+        *((2, 8, 9, 3), (3, 3, 3, 4)),
+    ),
+    "convolution 7x6": (convolution.convolve, (2, 9, 10, 3), (7, 6, 3, 4)),
+    "convolution 7x7 over time": (convolution.convolve, (2, 3, 9, 8, 2), (2, 7, 7, 2, 3)),
     "convolution over time": (convolution.convolve, (2, 5, 9, 9, 2), (3, 5, 5, 2, 3)),
     "convolution of towers": (over_towers, (3, 2, 8, 7, 2), (3, 3, 2, 3)),
     "pooling": (max_pool, (2, 7, 6, 3), None),
@@ -49,7 +55,9 @@ def test_layers_and_their_gradients_beside_each_other_are_those_alone(layer, mon
     """In the form for large work of a CPU, too, which small shapes would not take."""
     for least in ("LEAST_WORK", "LEAST_TILES"):
         monkeypatch.setattr(winograd, least, 1)
+    monkeypatch.setattr(winograd, "PART_BYTES", 1)
     monkeypatch.setattr(convolution, "MANY_CHANNELS", 1)
+    monkeypatch.setattr(fourier, "OVERHEAD", 0)
     function, *shapes = LAYERS[layer]
     random = np.random.default_rng(0)
     folds = [

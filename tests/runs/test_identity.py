@@ -100,7 +100,7 @@ def test_the_docstring_of_the_public_call_runs(data, tmp_path):
         globs={"shard_folder": str(_large(tmp_path)), "runs": tmp_path / "runs"},
     )
     results = doctest.DocTestRunner().run(example)
-    assert (results.failed, results.attempted) == (0, 3)
+    assert (results.failed, results.attempted) == (0, 4)
 
 
 def _large(folder):

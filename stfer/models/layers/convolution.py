@@ -2,8 +2,8 @@
 
 `convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
 gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
-rearranged to stride 1 and two dimensions and go through `stfer.models.layers.winograd`, with their own gradient; those
-with large kernels and many channels go through `stfer.models.layers.fourier`.
+rearranged to two dimensions and, where that costs little, to stride 1, and go through `stfer.models.layers.winograd`,
+with their own gradient; those with large kernels and many channels go through `stfer.models.layers.fourier`.
 """
 
 import functools
@@ -20,7 +20,8 @@ from stfer.models.layers import fourier, winograd
 from stfer.models.layers.towers import over_towers
 
 MANY_CHANNELS = 64
-MOST_GROWTH = 1.5  # of a kernel whose strides become channels: 1.2 for 11x11 at 3, 1.8 for 3x3 at 2
+# Of a kernel whose strides become channels: 1.2 for 11x11 at 3, 1.8 for 3x3 at 2.
+MOST_GROWTH = 1.5
 
 
 def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -39,7 +40,8 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
     float32 inputs have a reverse-mode derivative only, on every platform: `jax.jvp`, `jax.linearize` and `jax.hessian`
     raise a TypeError that names custom_vjp. Where they are needed, use `plain_convolve`, which has every derivative
-    and the same values to float32 rounding (an architecture does with `plain=True`).
+    and the same values to float32 rounding (an architecture does with `plain=True`). Inside `jax.shard_map` its
+    gradient needs `check_vma=False`, as every custom derivative does whose kernel all devices share.
 
     Args:
         x: [batch, height, width, in] or [batch, time, height, width, in].
@@ -117,7 +119,7 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple:
-    """Rearrange, differentiate at stride 1, and pull the gradients back through the rearrangement."""
+    """Rearrange as forward, differentiate, and pull the gradients back through the rearrangement."""
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return jax.vjp(fourier.convolve, x, kernel)[1](gradient)
 
@@ -157,10 +159,15 @@ def _stacked_kernel(kernel: jax.Array) -> jax.Array:
 
 
 def _grows(kernel_shape: Sequence[int], stride: int) -> bool:
-    """Whether blocks of stride x stride pixels would give the kernel too many taps of zero."""
+    """Whether blocks of stride x stride pixels give the kernel more than `MOST_GROWTH` times its taps, for nothing.
+
+    Three to five blocks a side are filtered as Winograd does, which saves more than that.
+    """
     rows, columns = kernel_shape[:2]
-    blocks = -(-rows // stride) * -(-columns // stride)
-    return blocks * stride**2 > MOST_GROWTH * rows * columns
+    down, across = -(-rows // stride), -(-columns // stride)
+    if down == across and 3 <= down <= 5:
+        return False
+    return down * across * stride**2 > MOST_GROWTH * rows * columns
 
 
 def _input_at_stride_1(x: jax.Array, kernel_shape: Sequence[int], stride: int) -> jax.Array:

@@ -10,7 +10,7 @@ The products over channels become n² matrix products. The gradients are the tra
 so the backward pass saves as much, and shares the transformed inputs and output gradients between both gradients.
 
 The transformed maps are n² / m² times as large as the maps, so a batch goes through in parts, in a loop: a part's
-transforms stay in the processor's caches, and memory does not grow with the batch.
+transforms stay in the processor's caches, and their memory does not grow with the batch.
 
 Rounding: the points 0, ±1 make the 3x3 transforms (m = 2) as exact as the plain sum; the largest error of the 5x5
 ones is about three times the plain sum's, near 2e-6 of the largest output.
@@ -34,7 +34,8 @@ LEAST_TILES = (
 LEAST_WORK = (
     8_000_000  # products of each of the n² matrix products: a few of the paper's clips have more
 )
-PART_BYTES = 32_000_000  # of transformed inputs and outputs
+PART_BYTES = 32_000_000  # of a part's transformed inputs and outputs; an image at least is a part
+MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
 # Small points keep the rounding errors small (Barabasz et al., 2020).
 _POINTS = (0, 1, -1, Fraction(1, 2), -2)
 
@@ -227,26 +228,27 @@ def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Cross-correlate [batch, height, width, in] with [size, size, in, out], stride 1, no padding."""
-    parts = _parts(x.shape, kernel.shape)
-    tiling = _Tiling((parts[1], *x.shape[1:]), kernel.shape[0])
+    count, images = _parts(x.shape, kernel.shape)
+    tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
     kernels = tiling.transform_kernel(kernel)
 
-    def one(nothing: None, x: jax.Array) -> tuple[None, jax.Array]:
-        tiles = tiling.transform_input(x)
-        return nothing, tiling.transform_output(
-            [tile @ k for tile, k in zip(tiles, kernels, strict=True)]
-        )
+    def convolve_part(carry: tuple, part: tuple[jax.Array]) -> tuple[tuple, jax.Array]:
+        tiles = tiling.transform_input(*part)
+        products = [tile @ k for tile, k in zip(tiles, kernels, strict=True)]
+        return carry, tiling.transform_output(products)
 
-    return _scan(one, None, parts, x)[1]
+    return _scan(convolve_part, (), count, images, x)[1]
 
 
 def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Gradients of `convolve` by x and kernel, from the gradient of its output."""
-    parts = _parts(x.shape, kernel.shape)
-    tiling = _Tiling((parts[1], *x.shape[1:]), kernel.shape[0])
+    count, images = _parts(x.shape, kernel.shape)
+    tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
     kernels = tiling.transform_kernel(kernel)
 
-    def one(sums: list[jax.Array], part: tuple) -> tuple[list[jax.Array], jax.Array]:
+    def gradients_of_part(
+        sums: list[jax.Array], part: tuple[jax.Array, jax.Array]
+    ) -> tuple[list[jax.Array], jax.Array]:
         x, gradient = part
         tiles = tiling.transform_input(x)
         products = tiling.transpose_output(gradient)
@@ -258,37 +260,36 @@ def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax
         return sums, x
 
     zeros = [jnp.zeros_like(k) for k in kernels]
-    sums, x_gradient = _scan(one, zeros, parts, x, gradient)
+    sums, x_gradient = _scan(gradients_of_part, zeros, count, images, x, gradient)
     return x_gradient, tiling.transpose_kernel(sums)
 
 
 def _parts(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> tuple[int, int]:
-    """How many parts a batch goes through in, and the rows of each: without rows of padding where that can be."""
+    """How many parts a batch goes through in, and the images of each; see `PART_BYTES` and `MORE_PARTS`."""
     batch = x_shape[0]
     tiling = _Tiling(x_shape, kernel_shape[0])
     values = tiling.n**2 * tiling.down * tiling.across * sum(kernel_shape[2:])
-    least = -(-batch // max(PART_BYTES // (4 * values), 1))
-    count = next((n for n in range(least, 3 * least // 2 + 1) if batch % n == 0), least)
+    least = max(-(-batch // max(PART_BYTES // (4 * values), 1)), 1)
+    even = (n for n in range(least, int(MORE_PARTS * least) + 1) if batch % n == 0)
+    count = next(even, least)
     return count, -(-batch // count)
 
 
 def _scan(
-    one: Callable[[Any, Any], tuple[Any, jax.Array]],
+    function: Callable[[Any, Any], tuple[Any, jax.Array]],
     carry: Any,
-    parts: tuple[int, int],
+    count: int,
+    images: int,
     *arrays: jax.Array,
 ) -> tuple[Any, jax.Array]:
-    """`lax.scan` over the parts of [batch, ...] arrays; the outputs as one batch again."""
-    count, rows = parts
+    """`lax.scan` over `count` parts of [batch, ...] arrays, the last filled up with zeros; the outputs as one batch."""
+    if count == 1:
+        return function(carry, arrays)
     batch = arrays[0].shape[0]
 
     def divided(x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, count * rows - batch), *((0, 0),) * (x.ndim - 1)))
-        return x.reshape(count, rows, *x.shape[1:])
+        x = jnp.pad(x, ((0, count * images - batch), *((0, 0),) * (x.ndim - 1)))
+        return x.reshape(count, images, *x.shape[1:])
 
-    single = len(arrays) == 1
-    if count == 1:
-        return one(carry, arrays[0] if single else arrays)
-    pieces = tuple(map(divided, arrays))
-    carry, y = lax.scan(one, carry, pieces[0] if single else pieces)
-    return carry, y.reshape(count * rows, *y.shape[2:])[:batch]
+    carry, y = lax.scan(function, carry, tuple(map(divided, arrays)))
+    return carry, y.reshape(count * images, *y.shape[2:])[:batch]

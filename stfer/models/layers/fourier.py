@@ -121,15 +121,20 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     time, rows, columns, _, features = kernel.shape
     times = frames - time + 1
     maps = _transform(x.reshape(batch * frames, height, width, channels), height, width)
-    maps = maps.reshape(*maps.shape[:2], batch, frames, 2, channels)
+    maps = maps.reshape(*maps.shape[:2], batch, frames, 2 * channels)
     maps = jnp.concatenate([maps[:, :, :, t : t + times] for t in range(time)], axis=-1)
-    maps = maps.reshape(*maps.shape[:2], batch * times, 2, time * channels)
+    maps = maps.reshape(*maps.shape[:2], batch * times, time * 2 * channels)
 
     filters = kernel.transpose(0, 3, 1, 2, 4).reshape(time * channels, rows, columns, features)
     filters = _transform(filters, height, width)  # Its n is a filter's frame and channel.
-    products = jnp.einsum("vunpk,vukqc->vunpqc", maps, filters)
-    real = products[..., 0, 0, :] + products[..., 1, 1, :]
-    imaginary = products[..., 1, 0, :] - products[..., 0, 1, :]
-    y = jnp.stack([real, imaginary], axis=3)
+    filters = filters.reshape(*filters.shape[:2], time, channels, 2, features)
+    real, imaginary = filters[..., 0, :], filters[..., 1, :]
+    # The conjugate as a real matrix, so that one product gives both parts.
+    conjugate = jnp.concatenate(
+        [jnp.concatenate([real, -imaginary], -1), jnp.concatenate([imaginary, real], -1)], -2
+    )
+    conjugate = conjugate.reshape(*conjugate.shape[:2], time * 2 * channels, 2 * features)
+    y = jnp.einsum("vunk,vukf->vunf", maps, conjugate)
+    y = y.reshape(*y.shape[:3], 2, features)
     y = _inverse(y, width, height - rows + 1, width - columns + 1)
     return y.reshape(batch, times, *y.shape[1:])

@@ -237,7 +237,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         products = [tile @ k for tile, k in zip(tiles, kernels, strict=True)]
         return carry, tiling.transform_output(products)
 
-    return _scan(convolve_part, (), count, images, x)[1]
+    return _scan(convolve_part, (), count, x)[1]
 
 
 def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -260,7 +260,7 @@ def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax
         return sums, x
 
     zeros = [jnp.zeros_like(k) for k in kernels]
-    sums, x_gradient = _scan(gradients_of_part, zeros, count, images, x, gradient)
+    sums, x_gradient = _scan(gradients_of_part, zeros, count, x, gradient)
     return x_gradient, tiling.transpose_kernel(sums)
 
 
@@ -279,13 +279,13 @@ def _scan(
     function: Callable[[Any, Any], tuple[Any, jax.Array]],
     carry: Any,
     count: int,
-    images: int,
     *arrays: jax.Array,
 ) -> tuple[Any, jax.Array]:
     """`lax.scan` over `count` parts of [batch, ...] arrays, the last filled up with zeros; the outputs as one batch."""
     if count == 1:
         return function(carry, arrays)
     batch = arrays[0].shape[0]
+    images = -(-batch // count)
 
     def divided(x: jax.Array) -> jax.Array:
         x = jnp.pad(x, ((0, count * images - batch), *((0, 0),) * (x.ndim - 1)))

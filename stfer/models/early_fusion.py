@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from stfer.models.blocks import Architecture, Endpoints, head_of, named, tower_of
-from stfer.models.layers.convolution import stack_frames
+from stfer.models.layers.rearrangement import stack_frames
 
 
 class EarlyFusion(Architecture):

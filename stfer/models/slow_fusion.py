@@ -15,7 +15,7 @@ from stfer.models.blocks import (
     named,
     shared_towers,
 )
-from stfer.models.layers.convolution import stack_frames
+from stfer.models.layers.rearrangement import stack_frames
 
 
 class SlowFusion(Architecture):

@@ -350,20 +350,73 @@ def test_no_window_loses_its_gradient_when_what_is_pooled_is_rounded_otherwise()
     np.testing.assert_array_equal(of_x, jax.vjp(plain_max_pool, x)[1](gradient)[0])
 
 
-@pytest.mark.usefixtures("small_work_too")
-def test_a_gpu_gets_xla_s_operations():
-    def loss(x, kernel):
-        return max_pool(convolve(x, kernel, 3)).sum()
+def lowered(function, *arguments, platform):
+    """The program of the gradients for a platform, which need not be there."""
+    traced = jax.jit(jax.grad(lambda *a: function(*a).sum(), argnums=(0, 1))).trace(*arguments)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
 
-    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(
-        normal((2, 72, 72, 3)), normal((11, 11, 3, 4))
+
+@pytest.mark.usefixtures("small_work_too")
+def test_a_gpu_gets_xla_s_convolutions_and_no_platform_its_gradient_of_pooling():
+    arguments = normal((2, 72, 72, 3)), normal((11, 11, 3, 4))
+    gpu, cpu = (
+        lowered(lambda x, kernel: max_pool(convolve(x, kernel, 3)), *arguments, platform=platform)
+        for platform in ("cuda", "cpu")
     )
-    gpu = traced.lower(lowering_platforms=("cuda",)).as_text()
-    cpu = traced.lower(lowering_platforms=("cpu",)).as_text()
-    assert "stablehlo.select_and_scatter" in gpu
+    assert "stablehlo.convolution" in gpu
     assert "stablehlo.dot_general" not in gpu
-    assert "stablehlo.select_and_scatter" not in cpu
     assert "stablehlo.dot_general" in cpu
+    assert "stablehlo.select_and_scatter" not in gpu + cpu
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_gpu_gets_first_layers_with_channels_in_whole_matrix_units(dtype):
+    # Blocks of 3x3 pixels of 3 frames with 3 channels are 81 channels, and 88 with zeros.
+    arguments = normal((2, 5, 72, 72, 3)).astype(dtype), normal((3, 11, 11, 3, 4)).astype(dtype)
+    gpu = lowered(lambda x, kernel: convolve(x, kernel, 3), *arguments, platform="cuda")
+    assert "tensor<4x4x88x4x" in gpu
+    assert "tensor<3x11x11x3x4x" not in "".join(
+        line for line in gpu.splitlines() if "stablehlo.convolution" in line
+    )
+
+
+def test_a_gpu_keeps_strides_of_many_channels():
+    arguments = normal((1, 15, 15, 64)), normal((11, 11, 64, 2))
+    gpu = lowered(lambda x, kernel: convolve(x, kernel, 3), *arguments, platform="cuda")
+    assert "stride = [3, 3]" in gpu
+
+
+def test_a_gpu_gets_folds_beside_each_other_in_turn():
+    arguments = normal((4, 2, 9, 9, 3)), normal((4, 3, 3, 3, 2))
+    gpu = lowered(lambda x, kernel: jax.vmap(convolve)(x, kernel), *arguments, platform="cuda")
+    assert "stablehlo.while" in gpu
+    assert "feature_group_count = 1 " in gpu
+    assert "feature_group_count = 4" not in gpu
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "stride"),
+    [
+        ((2, 20, 23, 3), (11, 11, 3, 4), 3),
+        ((2, 9, 8, 3), (3, 3, 3, 4), 2),
+        ((2, 4, 17, 16, 2), (3, 7, 7, 2, 3), 2),
+        ((2, 5, 6, 7, 2), (3, 3, 2, 2, 3), 1),
+    ],
+)
+def test_the_form_for_a_gpu_equals_xla_s(x_shape, kernel_shape, stride, dtype):
+    """Here on a CPU; `test_convolution_and_its_gradients_equal_xla_s` has it on a GPU."""
+    x, kernel = normal(x_shape).astype(dtype), normal(kernel_shape).astype(dtype)
+    expected = plain_convolve(x, kernel, stride)
+    found = convolution._gpu_forward(stride, x, kernel)
+    gradient = normal(expected.shape).astype(dtype)
+    of_both = convolution._gpu_backward(stride, x, kernel, gradient)
+    plain = jax.vjp(lambda x, kernel: plain_convolve(x, kernel, stride), x, kernel)[1](gradient)
+    assert found.dtype == dtype
+    limit = 1e-5 if dtype == jnp.float32 else 2e-2
+    for one, other in zip((found, *of_both), (expected, *plain), strict=True):
+        one, other = one.astype(jnp.float32), other.astype(jnp.float32)
+        assert jnp.abs(one - other).max() <= limit * jnp.abs(other).max()
 
 
 def test_a_gpu_gets_no_transform(monkeypatch):

@@ -1,9 +1,11 @@
 """Convolution with bias and ReLU, in two and three dimensions (paper, section III-B).
 
-`convolve` is one operation with one result on every platform. On a GPU it is XLA's convolution. On a CPU, XLA's
-gradient by the kernel takes several times as long as the convolution itself, so there float32 convolutions are
-rearranged to two dimensions and, where that costs little, to stride 1, and go through `stfer.models.layers.winograd`,
-with their own gradient; those with large kernels and many channels go through `stfer.models.layers.fourier`.
+`convolve` is one operation with one result on every platform, rearranged to what each does fast
+(`stfer.models.layers.rearrangement`). A GPU gets XLA's convolutions in two dimensions only, and first layers with
+enough channels for its matrix units. On a CPU, XLA's gradient by the kernel takes several times as long as the
+convolution itself, so there float32 convolutions in two dimensions, where that costs little at stride 1, go through
+`stfer.models.layers.winograd`, with their own gradient; those with large kernels and many channels go through
+`stfer.models.layers.fourier`.
 """
 
 import functools
@@ -17,11 +19,17 @@ from jax.custom_batching import custom_vmap
 from jax.typing import DTypeLike
 
 from stfer.models.layers import fourier, winograd
+from stfer.models.layers.rearrangement import (
+    grows,
+    input_at_stride_1,
+    kernel_at_stride_1,
+    stacked_kernel,
+    windows,
+)
 from stfer.models.layers.towers import over_towers
 
 MANY_CHANNELS = 64
-# Of a kernel whose strides become channels: 1.2 for 11x11 at 3, 1.8 for 3x3 at 2.
-MOST_GROWTH = 1.5
+MATRIX_UNITS = 8  # Channels come in such multiples where a GPU's matrix units work on them.
 
 
 def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -35,13 +43,14 @@ def plain_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arra
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Cross-correlate without padding.
 
-    float32 inputs have a reverse-mode derivative only, on every platform: `jax.jvp`, `jax.linearize` and `jax.hessian`
-    raise a TypeError that names custom_vjp. Where they are needed, use `plain_convolve`, which has every derivative
-    and the same values to float32 rounding (an architecture does with `plain=True`). Inside `jax.shard_map` its
-    gradient needs `check_vma=False`, as every custom derivative does whose kernel all devices share.
+    It has a reverse-mode derivative only, on every platform: `jax.jvp`, `jax.linearize` and `jax.hessian` raise a
+    TypeError that names custom_vjp. Where they are needed, use `plain_convolve`, which has every derivative and the
+    same values to rounding (an architecture does with `plain=True`). Inside `jax.shard_map` its gradient needs
+    `check_vma=False`, as every custom derivative does whose kernel all devices share.
 
     Args:
         x: [batch, height, width, in] or [batch, time, height, width, in].
@@ -51,9 +60,12 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     Returns:
         [batch, (time,) height, width, out].
     """
-    if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
-        return plain_convolve(x, kernel, stride)
-    return _convolve(x, kernel, stride)
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_forward, stride=stride),
+        default=functools.partial(_in_turn(_gpu_forward), stride),
+    )
 
 
 def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -64,7 +76,7 @@ def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arr
     """
     if not over_towers():
         return convolve(x, kernel, stride)
-    one = custom_vmap(functools.partial(convolve, stride=stride))
+    one = custom_vmap(lambda x, kernel: convolve(x, kernel, stride))
 
     @one.def_vmap
     def together(axis_size, in_batched, x, kernel):
@@ -73,45 +85,81 @@ def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arr
             y = convolve(rows, kernel, stride)
             return y.reshape(axis_size, x.shape[1], *y.shape[1:]), True
         axes = [0 if batched else None for batched in in_batched]
-        return jax.vmap(functools.partial(convolve, stride=stride), axes)(x, kernel), True
+        return jax.vmap(lambda x, kernel: convolve(x, kernel, stride), axes)(x, kernel), True
 
     return one(x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_forward, stride=stride),
-        default=functools.partial(plain_convolve, stride=stride),
-    )
-
-
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple:
-    return _convolve(x, kernel, stride), (x, kernel)
+    return convolve(x, kernel, stride), (x, kernel)
 
 
 def _convolve_backward(stride: int, inputs: tuple, gradient: jax.Array) -> tuple:
-    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
-        return jax.vjp(functools.partial(plain_convolve, stride=stride), x, kernel)[1](gradient)
-
     cpu = functools.partial(_backward, stride=stride)
-    return lax.platform_dependent(*inputs, gradient, cpu=cpu, default=plain)
+    default = functools.partial(_in_turn(_gpu_backward), stride)
+    return lax.platform_dependent(*inputs, gradient, cpu=cpu, default=default)
 
 
-_convolve.defvjp(_convolve_forward, _convolve_backward)
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _in_turn(operation: Callable) -> Callable:
+    """`operation(stride, *arrays)` that `jax.vmap` repeats for each fold, where it would make a grouped convolution.
+
+    It has the derivatives of `operation`, which JAX does not find through the repetition by itself.
+    """
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def whole(stride: int, *arrays: jax.Array) -> jax.Array | tuple:
+        one = custom_vmap(functools.partial(operation, stride))
+
+        @one.def_vmap
+        def in_turn(axis_size, in_batched, *arrays):
+            def at(number: jax.Array) -> jax.Array | tuple:
+                pairs = zip(arrays, in_batched, strict=True)
+                return one(*(a[number] if batched else a for a, batched in pairs))
+
+            results = lax.map(at, jnp.arange(axis_size))
+            return results, jax.tree.map(lambda _: True, results)
+
+        return one(*arrays)
+
+    def backward(stride: int, arrays: tuple, gradient: jax.Array | tuple) -> tuple:
+        return jax.vjp(functools.partial(operation, stride), *arrays)[1](gradient)
+
+    whole.defvjp(lambda stride, *arrays: (whole(stride, *arrays), arrays), backward)
+    return whole
+
+
+def _gpu_forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Windows over time as channels; strides too where channels are few, and those in whole matrix units."""
+    if kernel.ndim == 5:
+        y = _gpu_forward(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
+        return y.reshape(x.shape[0], -1, *y.shape[1:])
+    channels = kernel.shape[2]
+    if stride > 1 and channels < MANY_CHANNELS and not grows(kernel.shape, stride):
+        x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
+        more, stride = -kernel.shape[2] % MATRIX_UNITS, 1
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, more), (0, 0)))
+    return plain_convolve(x, kernel, stride)
+
+
+def _gpu_backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
+    return jax.vjp(functools.partial(_gpu_forward, stride), x, kernel)[1](gradient)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    if not _float32(x, kernel):
+        return plain_convolve(x, kernel, stride)
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return fourier.convolve(x, kernel)
     if kernel.ndim == 5:
-        y = _forward(_windows(x, kernel.shape[0]), _stacked_kernel(kernel), stride)
+        y = _forward(windows(x, kernel.shape[0]), stacked_kernel(kernel), stride)
         return y.reshape(x.shape[0], -1, *y.shape[1:])
-    if _grows(kernel.shape, stride):
+    if grows(kernel.shape, stride):
         return plain_convolve(x, kernel, stride)
-    x, kernel = _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
+    x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
     # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
     if kernel.shape[2] >= MANY_CHANNELS and winograd.pays(x.shape, kernel.shape):
         return winograd.convolve(x, kernel)
@@ -120,80 +168,31 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple:
     """Rearrange as forward, differentiate, and pull the gradients back through the rearrangement."""
+    if not _float32(x, kernel):
+        plain = functools.partial(plain_convolve, stride=stride)
+        return jax.vjp(plain, x, kernel)[1](gradient)
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return jax.vjp(fourier.convolve, x, kernel)[1](gradient)
 
-    grows = _grows(kernel.shape[-4:], stride)
+    growing = grows(kernel.shape[-4:], stride)
 
     def rearranged(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         if kernel.ndim == 5:
-            x, kernel = _windows(x, kernel.shape[0]), _stacked_kernel(kernel)
-        if grows:
+            x, kernel = windows(x, kernel.shape[0]), stacked_kernel(kernel)
+        if growing:
             return x, kernel
-        return _input_at_stride_1(x, kernel.shape, stride), _kernel_at_stride_1(kernel, stride)
+        return input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    if winograd.pays(x.shape, kernel.shape) and not grows:
+    if winograd.pays(x.shape, kernel.shape) and not growing:
         return pull_back(winograd.gradients(x, kernel, gradient))
-    plain = functools.partial(plain_convolve, stride=stride if grows else 1)
+    plain = functools.partial(plain_convolve, stride=stride if growing else 1)
     return pull_back(jax.vjp(plain, x, kernel)[1](gradient))
 
 
-def stack_frames(x: jax.Array) -> jax.Array:
-    """Frames side by side on the channels, the first frame's first: [batch, height, width, time * channel]."""
-    return jnp.concatenate([x[:, time] for time in range(x.shape[1])], axis=-1)
-
-
-def _windows(x: jax.Array, time: int) -> jax.Array:
-    """Windows of `time` frames, stacked: [batch * window, height, width, time * in]."""
-    starts = range(x.shape[1] - time + 1)
-    x = jnp.stack([stack_frames(x[:, start : start + time]) for start in starts], axis=1)
-    return x.reshape(-1, *x.shape[2:])
-
-
-def _stacked_kernel(kernel: jax.Array) -> jax.Array:
-    """A kernel over time as one over stacked frames: [rows, columns, time * in, out]."""
-    time, rows, columns, channels, features = kernel.shape
-    return kernel.transpose(1, 2, 0, 3, 4).reshape(rows, columns, time * channels, features)
-
-
-def _grows(kernel_shape: Sequence[int], stride: int) -> bool:
-    """Whether blocks of stride x stride pixels give the kernel more than `MOST_GROWTH` times its taps, for nothing.
-
-    Three to five blocks a side are filtered as Winograd does, which saves more than that.
-    """
-    rows, columns = kernel_shape[:2]
-    down, across = -(-rows // stride), -(-columns // stride)
-    if down == across and 3 <= down <= 5:
-        return False
-    return down * across * stride**2 > MOST_GROWTH * rows * columns
-
-
-def _input_at_stride_1(x: jax.Array, kernel_shape: Sequence[int], stride: int) -> jax.Array:
-    """Blocks of stride x stride pixels as channels, as many as the outputs see."""
-    if stride == 1:
-        return x
-    batch, height, width, channels = x.shape
-    down, across = (
-        (side - size) // stride - (-size // stride)
-        for side, size in zip((height, width), kernel_shape[:2], strict=True)
-    )  # outputs - 1 + taps
-    x = x[:, : down * stride, : across * stride]
-    padding = ((0, 0), (0, down * stride - x.shape[1]), (0, across * stride - x.shape[2]), (0, 0))
-    x = jnp.pad(x, padding).reshape(batch, down, stride, across, stride, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, down, across, -1)
-
-
-def _kernel_at_stride_1(kernel: jax.Array, stride: int) -> jax.Array:
-    """The kernel for `_input_at_stride_1`'s blocks, with zeros where it does not fill the last one."""
-    if stride == 1:
-        return kernel
-    rows, columns, channels, features = kernel.shape
-    down, across = -(-rows // stride), -(-columns // stride)
-    padding = ((0, down * stride - rows), (0, across * stride - columns), (0, 0), (0, 0))
-    kernel = jnp.pad(kernel, padding).reshape(down, stride, across, stride, channels, features)
-    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(down, across, -1, features)
+def _float32(*arrays: jax.Array) -> bool:
+    return all(array.dtype == jnp.float32 for array in arrays)
 
 
 class Convolution(nn.Module):

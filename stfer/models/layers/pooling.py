@@ -1,7 +1,7 @@
 """Max pooling over non-overlapping 2x2 windows (paper, section III-B).
 
-The gradient of XLA's reduce-window (select-and-scatter) runs on one core of a CPU and takes as long as a convolution;
-there the gradient is written as four comparisons, with the same rule for ties.
+The gradient of XLA's reduce-window (select-and-scatter) runs on one core of a CPU, where it takes as long as a
+convolution, and adds up atomically on a GPU. Here it is a choice among four, with the same rule for ties.
 """
 
 import jax
@@ -29,64 +29,45 @@ def max_pool(x: jax.Array) -> jax.Array:
     Returns:
         [..., height // 2, width // 2, channel], the type of x.
     """
-    return lax.platform_dependent(x, cpu=_forward, default=plain_max_pool)
+    first, second, third, fourth = _corners(x)
+    return jnp.maximum(jnp.maximum(first, second), jnp.maximum(third, fourth))
 
 
 def _corners(x: jax.Array) -> list[jax.Array]:
-    """The four members of each window in row-major order, of one materialised array.
-
-    Without the barrier XLA computes what x comes from once for each corner, and not always with the same rounding.
-    """
-    x = lax.optimization_barrier(x)
+    """The four members of each window, in row-major order."""
     height, width = (side // 2 * 2 for side in x.shape[-3:-1])
     return [x[..., i:height:2, j:width:2, :] for i in (0, 1) for j in (0, 1)]
 
 
-def _maximum(corners: list[jax.Array]) -> jax.Array:
-    first, second, third, fourth = corners
-    return jnp.maximum(jnp.maximum(first, second), jnp.maximum(third, fourth))
-
-
-def _forward(x: jax.Array) -> jax.Array:
-    return _maximum(_corners(x))
-
-
-def _winner(x: jax.Array) -> jax.Array:
-    """uint8: which corner is the maximum, the first of equal ones."""
-    corners = _corners(x)
-    y = _maximum(corners)
-    winner = jnp.full(y.shape, 3, jnp.uint8)
-    for number in (2, 1, 0):
-        winner = jnp.where(corners[number] == y, jnp.uint8(number), winner)
-    return winner
-
-
 def _max_pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    y = max_pool(x)
+    """The maxima, and x (for its shape) with the number of each window's winner, uint8.
 
-    def not_needed(x: jax.Array) -> jax.Array:
-        return jnp.zeros(y.shape, jnp.uint8)
-
-    # The winners are settled here: a maximum that is compared again in the backward pass need not be found, since
-    # XLA may compute x anew there and round it otherwise.
-    return y, (x, lax.platform_dependent(x, cpu=_winner, default=not_needed))
+    The winners are settled by comparing the corners, here and nowhere else: XLA may compute x anew in another place
+    and round it otherwise, so a maximum that is looked for there need not be found.
+    """
+    first, second, third, fourth = _corners(x)
+    above, below = jnp.maximum(first, second), jnp.maximum(third, fourth)
+    winner = jnp.where(
+        below > above,
+        jnp.where(fourth > third, jnp.uint8(3), jnp.uint8(2)),
+        jnp.where(second > first, jnp.uint8(1), jnp.uint8(0)),
+    )
+    return jnp.maximum(above, below), (x, winner)
 
 
 def _max_pool_backward(residuals: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple:
-    def plain(x: jax.Array, winner: jax.Array, gradient: jax.Array) -> jax.Array:
-        return jax.vjp(plain_max_pool, x)[1](gradient)[0]
-
-    return (lax.platform_dependent(*residuals, gradient, cpu=_backward, default=plain),)
-
-
-def _backward(x: jax.Array, winner: jax.Array, gradient: jax.Array) -> jax.Array:
-    parts = [jnp.where(winner == number, gradient, 0) for number in range(4)]
-    axis = x.ndim - 1
-    rows = [jnp.stack(parts[i : i + 2], axis) for i in (0, 2)]  # [..., width / 2, 2, channel]
-    whole = jnp.stack(rows, axis - 1)
-    whole = whole.reshape(*x.shape[:-3], *(2 * side for side in winner.shape[-3:-1]), x.shape[-1])
+    x, winner = residuals
+    rows, columns = (jnp.arange(2 * side, dtype=jnp.uint8) % 2 for side in winner.shape[-3:-1])
+    corner = (2 * rows[:, None] + columns[None])[..., None]
+    corner = corner.reshape((1,) * (x.ndim - 3) + corner.shape)
+    whole = jnp.where(_doubled(winner) == corner, _doubled(gradient), 0)
     padding = [(0, after - before) for before, after in zip(whole.shape, x.shape, strict=True)]
-    return jnp.pad(whole, padding)
+    return (jnp.pad(whole, padding),)
+
+
+def _doubled(x: jax.Array) -> jax.Array:
+    """Each pixel four times: [..., 2 * height, 2 * width, channel]."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)

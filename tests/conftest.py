@@ -1,18 +1,17 @@
 """Shared test set-up: four forced CPU devices, cheap compilation, strict shapes, no use of the user's cache folder."""
 
-import atexit
 import gc
 import os
-import shutil
-import tempfile
+
+import programs
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # The test processes fill the cores.
 if "STFER_TESTS_XLA" not in os.environ:
-    # All processes of one test run compile a program once; the next run begins with none.
-    os.environ["STFER_TESTS_XLA"] = tempfile.mkdtemp(prefix="stfer-tests-xla-")
-    atexit.register(shutil.rmtree, os.environ["STFER_TESTS_XLA"], ignore_errors=True)
+    # All processes of one test run compile a program once, and the next run reads it: a program's name tells the
+    # libraries' versions, the flags and all that was compiled. `pytest --cache-clear` lets them go.
+    os.environ["STFER_TESTS_XLA"] = programs.folder()
     if os.environ["JAX_PLATFORMS"] == "cpu":
         # Programs are compiled much more often than they are run here.
         quick = "--xla_backend_optimization_level=0"
@@ -26,6 +25,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several proce
 import pytest
 
 import fork_server
+from fork_server import calm_collector
 
 
 def pytest_configure(config):
@@ -38,6 +38,8 @@ def pytest_configure(config):
     import jax
 
     import properties
+
+    calm_collector()
 
     properties.set_up(quick=config.option.markexpr == "not slow")
 

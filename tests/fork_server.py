@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import faulthandler
 import functools
+import gc
 import importlib
 import json
 import os
@@ -274,6 +275,13 @@ def _spoil() -> None:
         time.time = lambda: start - 100 * (time.monotonic() - begun)
 
 
+def calm_collector() -> None:
+    """Let Python's collector of cycles look seldom, and never at what was imported: tracing makes many objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 def _import_libraries() -> None:
     import cv2
     import jax
@@ -292,6 +300,7 @@ def _import_libraries() -> None:
     del cv2, jax, matplotlib, orbax, pandas, tqdm, command, inference, preprocess, console
     del from_folders, crossval, final, plan, stop
     source.source_digests([models.ARCHITECTURES["rnn"], TASKS["classification"]])
+    calm_collector()
 
 
 def _serve(requests: TextIO, answers: TextIO, path: list[str]) -> None:

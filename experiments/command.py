@@ -54,7 +54,7 @@ def run(
         words.expand_homes(own)
         try:
             words.refuse_empty(own)
-            from stfer.runs.memory import keep_freed_memory
+            from stfer.storage.freed_memory import keep_freed_memory
 
             keep_freed_memory()
             return main(argv) or 0

@@ -28,8 +28,8 @@ from stfer.evaluation.records import FoldResult, Prediction
 from stfer.runs import environment, folds, modules
 from stfer.runs.folds import Engines
 from stfer.runs.local import Launch
-from stfer.runs.memory import keep_freed_memory
 from stfer.runs.plan import Plan, prepare, same_run
+from stfer.storage.freed_memory import keep_freed_memory
 from stfer.training.config import TrainConfig
 from stfer.training.fit import NonFiniteLossError, Stopped
 

@@ -20,10 +20,10 @@ from stfer.data.sources import Source
 from stfer.runs import environment, modules, search
 from stfer.runs import ray as ray_lib
 from stfer.runs.inner_folds import Search
-from stfer.runs.memory import keep_freed_memory
 from stfer.runs.ray import RayOptions
 from stfer.runs.search import Trial
 from stfer.runs.search_space import Dimension
+from stfer.storage.freed_memory import keep_freed_memory
 from stfer.training.config import TrainConfig
 
 

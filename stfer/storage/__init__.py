@@ -4,6 +4,7 @@ __all__ = [
     "control_groups",
     "environment",
     "files",
+    "freed_memory",
     "identity",
     "journal",
     "locks",

@@ -19,6 +19,7 @@ from jax import Array
 
 from stfer.data.examples import Arrays, Examples
 from stfer.models.apply import takes_mask
+from stfer.storage import freed_memory
 from stfer.training import moments as moments_lib
 from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
@@ -152,6 +153,7 @@ class Engine:
                 state, totals = self._train(state, *training)
             scored = [[self._score(state, *part) for part in parts] for parts in scoring]
         totals, scored = jax.device_get((totals, scored))
+        freed_memory.settle()
         return state, [(totals, *map(_summed, scored))]
 
     def no_moments(self, state: TrainState) -> Moments:
@@ -212,6 +214,7 @@ class Engine:
             with self._precision():
                 probabilities = self._classify(state, stacked)
             parts.append(np.asarray(probabilities)[: len(batch)])
+            freed_memory.settle()
         return np.split(np.concatenate(parts), np.cumsum(counts)[:-1])
 
     def _resident_pool(self) -> dict[str, Array]:

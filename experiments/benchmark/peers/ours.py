@@ -1,8 +1,8 @@
 """Our contender: the models of `stfer.models` with optax's Adam."""
 
-from stfer.runs.memory import keep_freed_memory
+from stfer.storage import freed_memory
 
-keep_freed_memory()  # as every command does
+freed_memory.keep_freed_memory()  # as every command does
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -76,12 +76,15 @@ class Ours:
         """One training step."""
         self.state, value = self.compiled_step(self.state, self.clips, self.labels)
         value.block_until_ready()
+        freed_memory.settle()  # as a training does
 
     def loop(self, steps: int) -> None:
         """Several training steps, waiting for the last one only."""
         if jax.default_backend() == "cpu":
             for _ in range(steps):
                 self.state, values = self.compiled_step(self.state, self.clips, self.labels)
+                values.block_until_ready()
+                freed_memory.settle()
         else:
             self.state, values = self.compiled_loop(self.state, self.clips, self.labels, steps)
         values.block_until_ready()

@@ -3,7 +3,7 @@
 A contender of `worker` whose `loop` trains so many epochs of the first folds, start and held-out scoring included.
 """
 
-from stfer.runs.memory import keep_freed_memory
+from stfer.storage.freed_memory import keep_freed_memory
 
 keep_freed_memory()  # as every command does
 

@@ -8,9 +8,10 @@ import programs
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # The test processes fill the cores.
-if "STFER_TESTS_XLA" not in os.environ:
+BEGAN_HERE = "STFER_TESTS_XLA" not in os.environ  # Not in a worker, nor in tests that a test runs.
+if BEGAN_HERE:
     # All processes of one test run compile a program once, and the next run reads it: a program's name tells the
-    # libraries' versions, the flags and all that was compiled. `pytest --cache-clear` lets them go.
+    # libraries' versions, the flags and all that was compiled.
     os.environ["STFER_TESTS_XLA"] = programs.folder()
     if os.environ["JAX_PLATFORMS"] == "cpu":
         # Programs are compiled much more often than they are run here.
@@ -25,7 +26,6 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several proce
 import pytest
 
 import fork_server
-from fork_server import calm_collector
 
 
 def pytest_configure(config):
@@ -39,7 +39,7 @@ def pytest_configure(config):
 
     import properties
 
-    calm_collector()
+    fork_server.calm_collector()
 
     properties.set_up(quick=config.option.markexpr == "not slow")
 
@@ -47,6 +47,13 @@ def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
     if os.environ["JAX_PLATFORMS"] == "cpu":
         jax.config.update("jax_num_cpu_devices", 4)
+
+
+def pytest_sessionfinish(exitstatus):
+    """Leave the compiled programs to the next run, when this one was neither stopped nor broken."""
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if ended and BEGAN_HERE:
+        programs.keep(os.environ["STFER_TESTS_XLA"])
 
 
 MAPS = 30_000  # of memory; Linux gives a process 65,530 by default, a compiled program takes six and more

@@ -1,23 +1,39 @@
-"""The folder of compiled programs that test runs share."""
+"""Compiled programs that test runs share."""
 
 from pathlib import Path
 
 import programs
 
 
-def test_programs_are_kept_until_they_are_too_many(tmp_path):
+def test_a_run_begins_with_the_programs_of_the_one_before(tmp_path):
     kept = tmp_path / "cache" / "programs"
-    assert programs.folder(kept, 10) == str(kept)
-    (kept / "one").write_bytes(b"1234567890")
-    assert programs.folder(kept, 10) == str(kept)
-    assert (kept / "one").exists()
-    (kept / "two").write_bytes(b"1")
-    assert programs.folder(kept, 10) == str(kept)
-    assert list(kept.iterdir()) == []
+    first = Path(programs.folder(kept))
+    assert list(first.iterdir()) == []
+    (first / "one").write_bytes(b"1234567890")
+    assert not kept.exists()
+    programs.keep(str(first), kept)
+    second = Path(programs.folder(kept))
+    assert second != first
+    assert [(file.name, file.read_bytes()) for file in second.iterdir()] == [("one", b"1234567890")]
 
 
-def test_where_nothing_can_be_kept_a_run_has_a_folder_of_its_own(tmp_path):
+def test_too_many_are_not_kept(tmp_path):
+    kept = tmp_path / "programs"
+    kept.mkdir()
+    (kept / "old").write_bytes(b"12345")
+    made = tmp_path / "run"
+    made.mkdir()
+    (made / "new").write_bytes(b"123456")
+    programs.keep(str(made), kept, most=11)
+    assert {file.name for file in kept.iterdir()} == {"old", "new"}
+    (made / "newer").write_bytes(b"1")
+    programs.keep(str(made), kept, most=11)
+    assert {file.name for file in kept.iterdir()} == {"new", "newer"}
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    made = Path(programs.folder(tmp_path / "cache" / "programs"))
-    assert made.is_dir()
-    assert tmp_path not in made.parents
+    made = programs.folder(tmp_path / "cache" / "programs")
+    Path(made, "one").write_bytes(b"1")
+    programs.keep(made, tmp_path / "cache" / "programs")
+    assert (tmp_path / "cache").read_text() == "a file"

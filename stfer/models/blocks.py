@@ -37,8 +37,8 @@ class Architecture(nn.Module):
         axis_name: a mapped axis (`jax.pmap`, `jax.shard_map`) over which batch statistics are joint, or None.
         block1_features, block2_features, block3_features, head_features: widths. The paper's text, which its Table I
             contradicts, has `block2_features=384, block3_features=(384, 256, 256)`.
-        plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster
-            on a CPU. Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
+        plain: convolve and pool with XLA's own operations instead of those of `stfer.models.layers`, which are faster.
+            Forward-mode derivatives (`jax.jvp`, `jax.linearize`, `jax.hessian`) need it.
         normalize: what is done to the frames first: a key of `stfer.models.layers.contrast.NORMALIZATIONS`. The paper
             does nothing.
         dropout: share of the features that is dropped in training before each dense layer; the paper drops none.

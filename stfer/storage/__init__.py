@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write and rename, locks, journals, weights with checksums."""
+"""Files that are whole or not there: write and rename, locks, journals, weights with checksums; a process's memory."""
 
 __all__ = [
     "control_groups",

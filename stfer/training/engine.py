@@ -63,7 +63,8 @@ class Engine:
     """
 
     _init: Callable[..., Any]
-    _train: Callable[..., Any]
+    _train: Any
+    _is_compiled = False
     _no_moments: Callable[..., Any]
     _add_moments: Callable[..., Any]
     _use_moments: Callable[..., Any]
@@ -150,10 +151,15 @@ class Engine:
         totals = Totals(*np.zeros(len(Totals._fields), np.float32))
         with self._precision():
             if training is not None:
+                if not self._is_compiled:
+                    # Apart, so that the compiler's memory is given back before the program takes its own.
+                    self._train.lower(state, *training).compile()
+                    self._is_compiled = True
+                    freed_memory.give_back()
                 state, totals = self._train(state, *training)
             scored = [[self._score(state, *part) for part in parts] for parts in scoring]
         totals, scored = jax.device_get((totals, scored))
-        freed_memory.settle()
+        freed_memory.give_back()
         return state, [(totals, *map(_summed, scored))]
 
     def no_moments(self, state: TrainState) -> Moments:
@@ -214,7 +220,7 @@ class Engine:
             with self._precision():
                 probabilities = self._classify(state, stacked)
             parts.append(np.asarray(probabilities)[: len(batch)])
-            freed_memory.settle()
+            freed_memory.give_back()
         return np.split(np.concatenate(parts), np.cumsum(counts)[:-1])
 
     def _resident_pool(self) -> dict[str, Array]:

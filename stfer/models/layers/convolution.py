@@ -10,6 +10,7 @@ convolution itself, so there float32 convolutions in two dimensions, where that 
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -60,12 +61,8 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     Returns:
         [batch, (time,) height, width, out].
     """
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_forward, stride=stride),
-        default=functools.partial(_in_turn(_gpu_forward), stride),
-    )
+    plain = functools.partial(plain_convolve, stride=stride)
+    return _by_platform(_forward, _gpu_forward, plain, stride, x, kernel)
 
 
 def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -95,18 +92,30 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple:
 
 
 def _convolve_backward(stride: int, inputs: tuple, gradient: jax.Array) -> tuple:
-    cpu = functools.partial(_backward, stride=stride)
-    default = functools.partial(_in_turn(_gpu_backward), stride)
-    return lax.platform_dependent(*inputs, gradient, cpu=cpu, default=default)
+    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
+        return jax.vjp(functools.partial(plain_convolve, stride=stride), x, kernel)[1](gradient)
+
+    return _by_platform(_backward, _gpu_backward, plain, stride, *inputs, gradient)
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
+def _by_platform(
+    cpu: Callable, gpu: Callable, default: Callable, stride: int, *arrays: jax.Array
+) -> Any:
+    """`cpu(stride, *arrays)` there and `gpu`'s there; other platforms and runtimes (ONNX) get XLA's own operations."""
+    on_gpu = functools.partial(_in_turn(gpu), stride)
+    return lax.platform_dependent(
+        *arrays, cpu=functools.partial(cpu, stride), cuda=on_gpu, rocm=on_gpu, default=default
+    )
+
+
 def _in_turn(operation: Callable) -> Callable:
     """`operation(stride, *arrays)` that `jax.vmap` repeats for each fold, where it would make a grouped convolution.
 
-    It has the derivatives of `operation`, which JAX does not find through the repetition by itself.
+    It has the derivatives of `operation`, which JAX does not find through the repetition by itself; they are not
+    repeated in their turn.
     """
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -115,6 +124,11 @@ def _in_turn(operation: Callable) -> Callable:
 
         @one.def_vmap
         def in_turn(axis_size, in_batched, *arrays):
+            if in_batched == [True, False]:  # One kernel: a larger batch.
+                x, kernel = arrays
+                y = one(x.reshape(axis_size * x.shape[1], *x.shape[2:]), kernel)
+                return y.reshape(axis_size, x.shape[1], *y.shape[1:]), True
+
             def at(number: jax.Array) -> jax.Array | tuple:
                 pairs = zip(arrays, in_batched, strict=True)
                 return one(*(a[number] if batched else a for a, batched in pairs))
@@ -135,7 +149,7 @@ def _gpu_forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Windows over time as channels; strides too where channels are few, and those in whole matrix units."""
     if kernel.ndim == 5:
         y = _gpu_forward(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
-        return y.reshape(x.shape[0], -1, *y.shape[1:])
+        return y.reshape(x.shape[0], x.shape[1] - kernel.shape[0] + 1, *y.shape[1:])
     channels = kernel.shape[2]
     if stride > 1 and channels < MANY_CHANNELS and not grows(kernel.shape, stride):
         x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
@@ -149,15 +163,15 @@ def _gpu_backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Ar
     return jax.vjp(functools.partial(_gpu_forward, stride), x, kernel)[1](gradient)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if not _float32(x, kernel):
         return plain_convolve(x, kernel, stride)
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return fourier.convolve(x, kernel)
     if kernel.ndim == 5:
-        y = _forward(windows(x, kernel.shape[0]), stacked_kernel(kernel), stride)
-        return y.reshape(x.shape[0], -1, *y.shape[1:])
-    if grows(kernel.shape, stride):
+        y = _forward(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
+        return y.reshape(x.shape[0], x.shape[1] - kernel.shape[0] + 1, *y.shape[1:])
+    if _keeps_stride(kernel.shape, stride):
         return plain_convolve(x, kernel, stride)
     x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
     # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
@@ -166,7 +180,7 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return plain_convolve(x, kernel)
 
 
-def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int) -> tuple:
+def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
     """Rearrange as forward, differentiate, and pull the gradients back through the rearrangement."""
     if not _float32(x, kernel):
         plain = functools.partial(plain_convolve, stride=stride)
@@ -174,21 +188,27 @@ def _backward(x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int)
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return jax.vjp(fourier.convolve, x, kernel)[1](gradient)
 
-    growing = grows(kernel.shape[-4:], stride)
+    keeps_stride = _keeps_stride(kernel.shape[-4:], stride)
 
     def rearranged(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         if kernel.ndim == 5:
             x, kernel = windows(x, kernel.shape[0]), stacked_kernel(kernel)
-        if growing:
+        if keeps_stride:
             return x, kernel
         return input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    if winograd.pays(x.shape, kernel.shape) and not growing:
+    if winograd.pays(x.shape, kernel.shape) and not keeps_stride:
         return pull_back(winograd.gradients(x, kernel, gradient))
-    plain = functools.partial(plain_convolve, stride=stride if growing else 1)
+    plain = functools.partial(plain_convolve, stride=stride if keeps_stride else 1)
     return pull_back(jax.vjp(plain, x, kernel)[1](gradient))
+
+
+def _keeps_stride(kernel_shape: Sequence[int], stride: int) -> bool:
+    """Whether a CPU gets the stride as it is; three to five blocks a side are worth more growth, as Winograd's."""
+    down, across = (-(-size // stride) for size in kernel_shape[:2])
+    return not (down == across and 3 <= down <= 5) and grows(kernel_shape, stride)
 
 
 def _float32(*arrays: jax.Array) -> bool:

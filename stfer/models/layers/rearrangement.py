@@ -15,7 +15,13 @@ def stack_frames(x: jax.Array) -> jax.Array:
 
 
 def windows(x: jax.Array, time: int) -> jax.Array:
-    """Windows of `time` frames, stacked: [batch * window, height, width, time * in]."""
+    """Windows of `time` frames, stacked: [batch * window, height, width, time * in].
+
+    Raises:
+        ValueError: There are fewer frames.
+    """
+    if x.shape[1] < time:
+        raise ValueError(f"a kernel over {time} frames needs as many, not {x.shape[1]}")
     starts = range(x.shape[1] - time + 1)
     x = jnp.stack([stack_frames(x[:, start : start + time]) for start in starts], axis=1)
     return x.reshape(-1, *x.shape[2:])
@@ -28,14 +34,9 @@ def stacked_kernel(kernel: jax.Array) -> jax.Array:
 
 
 def grows(kernel_shape: Sequence[int], stride: int) -> bool:
-    """Whether blocks of stride x stride pixels give the kernel more than `MOST_GROWTH` times its taps, for nothing.
-
-    Three to five blocks a side are filtered as Winograd does, which saves more than that.
-    """
+    """Whether blocks of stride x stride pixels give the kernel more than `MOST_GROWTH` times its taps."""
     rows, columns = kernel_shape[:2]
     down, across = -(-rows // stride), -(-columns // stride)
-    if down == across and 3 <= down <= 5:
-        return False
     return down * across * stride**2 > MOST_GROWTH * rows * columns
 
 

@@ -8,8 +8,7 @@ import programs
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # The test processes fill the cores.
-BEGAN_HERE = "STFER_TESTS_XLA" not in os.environ  # Not in a worker, nor in tests that a test runs.
-if BEGAN_HERE:
+if programs.BEGAN_HERE:
     # All processes of one test run compile a program once, and the next run reads it: a program's name tells the
     # libraries' versions, the flags and all that was compiled.
     os.environ["STFER_TESTS_XLA"] = programs.folder()
@@ -52,7 +51,7 @@ def pytest_configure(config):
 def pytest_sessionfinish(exitstatus):
     """Leave the compiled programs to the next run, when this one was neither stopped nor broken."""
     ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    if ended and BEGAN_HERE:
+    if ended and programs.BEGAN_HERE:
         programs.keep(os.environ["STFER_TESTS_XLA"])
 
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 KEPT = Path(__file__).parents[1] / ".pytest_cache" / "d" / "programs"
+BEGAN_HERE = "STFER_TESTS_XLA" not in os.environ  # Not in a worker, nor in tests that a test runs.
 MOST_BYTES = 2_000_000_000  # More than that is not kept.
 
 

@@ -229,3 +229,19 @@ def test_the_version_stands_once():
     assert found == ["__init__.py"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "stfer.__version__"}
+
+
+def test_a_command_is_a_page_and_imports_no_other():
+    """What a command does stands in the package, where a researcher can import it."""
+    folder = ROOT / "experiments"
+    commands = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    shared = {path.stem: path.read_text() for path in (folder / "flags").glob("*.py")}
+    lengths = {name: text.count("\n") for name, text in [*commands.items(), *shared.items()]}
+    assert {name: length for name, length in lengths.items() if length > 120} == {}
+    names = "|".join(name for name, text in commands.items() if '__name__ == "__main__"' in text)
+    assert "loso" in names
+    pattern = re.compile(
+        rf"^\s*(from experiments import .*\b({names})\b|(from|import) experiments\.({names})\b)",
+        re.M,
+    )
+    assert [name for name, text in commands.items() if pattern.search(text)] == []

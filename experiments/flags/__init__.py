@@ -1,6 +1,7 @@
 """Flags that several commands share."""
 
-from experiments.flags.launch import define_folds, define_launch, launch, ray_options, trainer
+from experiments.flags.ends import end_settings, searched_on
+from experiments.flags.launch import define_folds, define_launch, launch
 from experiments.flags.sets import (
     data,
     define_data,
@@ -14,12 +15,11 @@ from experiments.flags.sets import (
 from experiments.flags.settings import (
     define_seeds,
     define_settings,
-    end_settings,
     is_somebody,
-    searched_on,
     seeds,
     settings,
 )
+from experiments.flags.trainers import ray_options, trainer
 
 __all__ = [
     "data",

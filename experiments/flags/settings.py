@@ -1,8 +1,7 @@
 """A flag for every setting of a training, derived from `TrainConfig`."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
@@ -10,9 +9,6 @@ from stfer.data import sources  # light, as is the next: neither imports JAX
 from stfer.training import config as config_lib
 from stfer.training import settings_file
 from stfer.training.config import NESTED, TrainConfig
-
-if TYPE_CHECKING:
-    from stfer.data.shards import Shards
 
 FLAGS = flags.FLAGS
 _OWN = ("architecture", "preset", "validation", *NESTED.values())  # flags of another kind or name
@@ -55,7 +51,7 @@ def settings(
     Raises:
         ValueError: A setting is unknown or out of range.
     """
-    changed = _changes(seed)
+    changed = changes(seed)
     if FLAGS.settings:
         return _from_file(architecture, changed)
     named = [name.strip() for name in (data or FLAGS.data).split(",")]
@@ -68,7 +64,7 @@ def is_somebody(people: str | None) -> bool:
     return (people or "none").strip().lower() not in ("", "none", "0", "0.0")
 
 
-def _changes(seed: int | None) -> dict[str, Any]:
+def changes(seed: int | None) -> dict[str, Any]:
     """What the flags change of a preset or a file."""
     without_flag = ("architecture", "preset", *NESTED.values())
     names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in without_flag]
@@ -85,36 +81,6 @@ def _changes(seed: int | None) -> dict[str, Any]:
     return changed
 
 
-def end_settings(flag: str, further: list[str]) -> TrainConfig:
-    """One end of an ablation: a preset or a JSON file, with the flags' changes and then further ones (NAME=VALUE).
-
-    Args:
-        flag: The flag that names it, "base" or "target".
-        further: The further changes.
-
-    Raises:
-        ValueError: A setting is unknown or out of range, or --preset or --settings is given besides.
-    """
-    if FLAGS.preset or FLAGS.settings:
-        raise ValueError(
-            "--base and --target name the settings here; leave --preset and --settings out"
-        )
-    changed, more = _changes(None), config_lib.parse_assignments(further)
-    for field in NESTED.values():
-        if field in changed and field in more:
-            more[field] = changed[field] | more[field]
-    changed |= more
-    name = FLAGS[flag].value
-    if not name.endswith(".json"):
-        return config_lib.preset(name, FLAGS.arch, **changed)
-    found = settings_file.read(name, f"--{flag}")
-    if found.config.architecture != FLAGS.arch:
-        raise ValueError(
-            f"--{flag}={name} is for {found.config.architecture}, not for --arch={FLAGS.arch}"
-        )
-    return found.with_changes(changed)
-
-
 def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig:
     found = settings_file.read(FLAGS.settings, "--settings")
     own = found.config.architecture
@@ -125,21 +91,6 @@ def _from_file(architecture: str | None, changed: dict[str, Any]) -> TrainConfig
     if FLAGS.preset:
         raise ValueError("--settings and --preset both name settings; give one of them")
     return found.with_changes(changed)
-
-
-def searched_on(shards: "Shards", named_by: Sequence[str] = ("settings",)) -> frozenset[str]:
-    """The people of a set on whom the settings were chosen that flags name: `--settings`, or an ablation's ends."""
-    files = {flag: FLAGS[flag].value or "" for flag in named_by}
-    read = [
-        settings_file.read(file, f"--{flag}")
-        for flag, file in files.items()
-        if file.endswith(".json") or (file and flag == "settings")
-    ]
-    if not read:
-        return frozenset()
-    from stfer.data.shards.people import named_among
-
-    return frozenset().union(*(named_among(shards, found.people) for found in read))
 
 
 def define_seeds() -> None:

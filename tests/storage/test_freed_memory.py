@@ -40,6 +40,7 @@ print(kept // MB, after // MB, given, first, few, unknown, give_back())
 """
 
 
+@pytest.mark.slow
 def test_freed_pages_are_given_back_when_a_process_grows():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False

@@ -85,14 +85,12 @@ class Ours:
         freed_memory.give_back()  # as a training does
 
     def loop(self, steps: int) -> None:
-        """Several training steps, waiting for the last one only."""
+        """Several training steps; on a GPU it waits for the last one only."""
         if jax.default_backend() == "cpu":
             for _ in range(steps):
-                self.state, values = self.compiled_step(self.state, self.clips, self.labels)
-                values.block_until_ready()
-                freed_memory.give_back()
-        else:
-            self.state, values = self.compiled_loop(self.state, self.clips, self.labels, steps)
+                self.step()
+            return
+        self.state, values = self.compiled_loop(self.state, self.clips, self.labels, steps)
         values.block_until_ready()
 
     def matrix_product(self) -> float:

@@ -78,13 +78,17 @@ def convolve_towers(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arr
     @one.def_vmap
     def together(axis_size, in_batched, x, kernel):
         if in_batched == [True, False]:
-            rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
-            y = convolve(rows, kernel, stride)
-            return y.reshape(axis_size, x.shape[1], *y.shape[1:]), True
+            return _as_one_batch(lambda x, kernel: convolve(x, kernel, stride), x, kernel), True
         axes = [0 if batched else None for batched in in_batched]
         return jax.vmap(lambda x, kernel: convolve(x, kernel, stride), axes)(x, kernel), True
 
     return one(x, kernel)
+
+
+def _as_one_batch(operation: Callable, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """X [mapped, batch, ...] and one kernel for all."""
+    y = operation(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), kernel)
+    return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple:
@@ -92,10 +96,12 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple:
 
 
 def _convolve_backward(stride: int, inputs: tuple, gradient: jax.Array) -> tuple:
-    def plain(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
-        return jax.vjp(functools.partial(plain_convolve, stride=stride), x, kernel)[1](gradient)
-
+    plain = functools.partial(_plain_backward, stride)
     return _by_platform(_backward, _gpu_backward, plain, stride, *inputs, gradient)
+
+
+def _plain_backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
+    return jax.vjp(functools.partial(plain_convolve, stride=stride), x, kernel)[1](gradient)
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
@@ -124,10 +130,8 @@ def _in_turn(operation: Callable) -> Callable:
 
         @one.def_vmap
         def in_turn(axis_size, in_batched, *arrays):
-            if in_batched == [True, False]:  # One kernel: a larger batch.
-                x, kernel = arrays
-                y = one(x.reshape(axis_size * x.shape[1], *x.shape[2:]), kernel)
-                return y.reshape(axis_size, x.shape[1], *y.shape[1:]), True
+            if in_batched == [True, False]:
+                return _as_one_batch(one, *arrays), True
 
             def at(number: jax.Array) -> jax.Array | tuple:
                 pairs = zip(arrays, in_batched, strict=True)
@@ -145,11 +149,16 @@ def _in_turn(operation: Callable) -> Callable:
     return whole
 
 
+def _over_windows(operation: Callable, stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution over time by one in two dimensions over stacked frames."""
+    y = operation(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
+    return y.reshape(x.shape[0], x.shape[1] - kernel.shape[0] + 1, *y.shape[1:])
+
+
 def _gpu_forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Windows over time as channels; strides too where channels are few, and those in whole matrix units."""
     if kernel.ndim == 5:
-        y = _gpu_forward(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
-        return y.reshape(x.shape[0], x.shape[1] - kernel.shape[0] + 1, *y.shape[1:])
+        return _over_windows(_gpu_forward, stride, x, kernel)
     channels = kernel.shape[2]
     if stride > 1 and channels < MANY_CHANNELS and not grows(kernel.shape, stride):
         x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
@@ -169,8 +178,7 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return fourier.convolve(x, kernel)
     if kernel.ndim == 5:
-        y = _forward(stride, windows(x, kernel.shape[0]), stacked_kernel(kernel))
-        return y.reshape(x.shape[0], x.shape[1] - kernel.shape[0] + 1, *y.shape[1:])
+        return _over_windows(_forward, stride, x, kernel)
     if _keeps_stride(kernel.shape, stride):
         return plain_convolve(x, kernel, stride)
     x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
@@ -183,8 +191,7 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
     """Rearrange as forward, differentiate, and pull the gradients back through the rearrangement."""
     if not _float32(x, kernel):
-        plain = functools.partial(plain_convolve, stride=stride)
-        return jax.vjp(plain, x, kernel)[1](gradient)
+        return _plain_backward(stride, x, kernel, gradient)
     if stride == 1 and fourier.pays(x.shape, kernel.shape):
         return jax.vjp(fourier.convolve, x, kernel)[1](gradient)
 
@@ -201,8 +208,7 @@ def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
     if winograd.pays(x.shape, kernel.shape) and not keeps_stride:
         return pull_back(winograd.gradients(x, kernel, gradient))
-    plain = functools.partial(plain_convolve, stride=stride if keeps_stride else 1)
-    return pull_back(jax.vjp(plain, x, kernel)[1](gradient))
+    return pull_back(_plain_backward(stride if keeps_stride else 1, x, kernel, gradient))
 
 
 def _keeps_stride(kernel_shape: Sequence[int], stride: int) -> bool:

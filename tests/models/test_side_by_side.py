@@ -56,7 +56,6 @@ def test_layers_and_their_gradients_beside_each_other_are_those_alone(layer, mon
     for least in ("LEAST_WORK", "LEAST_TILES"):
         monkeypatch.setattr(winograd, least, 1)
     monkeypatch.setattr(winograd, "PART_BYTES", 1)
-    monkeypatch.setattr(convolution, "MANY_CHANNELS", 1)
     monkeypatch.setattr(fourier, "OVERHEAD", 0)
     function, *shapes = LAYERS[layer]
     random = np.random.default_rng(0)

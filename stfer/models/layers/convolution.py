@@ -29,7 +29,7 @@ from stfer.models.layers.rearrangement import (
 )
 from stfer.models.layers.towers import over_towers
 
-MANY_CHANNELS = 64
+MANY_CHANNELS = 64  # A GPU keeps the strides of layers that have them.
 MATRIX_UNITS = 8  # Channels come in such multiples where a GPU's matrix units work on them.
 
 
@@ -182,8 +182,7 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if _keeps_stride(kernel.shape, stride):
         return plain_convolve(x, kernel, stride)
     x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
-    # With few channels the transforms cost more than they save; the gradients' alternative is slower, so not there.
-    if kernel.shape[2] >= MANY_CHANNELS and winograd.pays(x.shape, kernel.shape):
+    if winograd.pays(x.shape, kernel.shape):
         return winograd.convolve(x, kernel)
     return plain_convolve(x, kernel)
 

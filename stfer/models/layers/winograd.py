@@ -1,22 +1,27 @@
 """Convolution by Winograd's minimal filtering, and its gradients, for float32 on a CPU (Lavin and Gray, 2016).
 
 F(m x m, r x r) gives an m x m tile of outputs from n x n inputs, n = m + r - 1, with n² products a channel pair where
-the plain sum takes m² r²: 36 instead of 100 for the 5x5 kernel, 16 instead of 36 for 3x3, at m = 2. With K the kernel,
+the plain sum takes m² r²: at m = 3, 49 instead of 225 for the 5x5 kernel, 25 instead of 81 for 3x3. With K the kernel,
 X an input tile and * elementwise,
 
     Y = A' [(G K G') * (B' X B)] A
 
-The products over channels become n² matrix products. The gradients are the transposes of the same three linear maps,
-so the backward pass saves as much, and shares the transformed inputs and output gradients between both gradients.
+The products over channels become one matrix product, batched over the n² positions of a tile. The gradients are the
+transposes of the same three linear maps, so the backward pass saves as much, and shares the transformed inputs and
+output gradients between both gradients.
 
-The transformed maps are n² / m² times as large as the maps, so a batch goes through in parts, in a loop: a part's
-transforms stay in the processor's caches, and their memory does not grow with the batch.
+Each map is a sum over rows and then one over columns. A sum makes all its n results in one loop over one array: as an
+array for each of the n² positions, the maps were most of what a network's first step waited for the compiler.
 
-Rounding: the points 0, ±1 make the 3x3 transforms (m = 2) as exact as the plain sum; the largest error of the 5x5
-ones is about three times the plain sum's, near 2e-6 of the largest output.
+The transformed maps are up to n² / m² times as large as the maps, so a batch goes through in parts, in a loop: a
+part's transforms stay in the processor's caches, and their memory does not grow with the batch.
+
+Rounding, as the largest error over the largest output, of 256 channels (5x5: 96): plain sum 1e-6; F(2, 3) 6e-7,
+F(3, 3) 1.5e-6, F(2, 4) 1e-6, F(3, 4) 1.6e-6, F(2, 5) 1.6e-6, F(3, 5) 3.8e-6.
 """
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import gcd, lcm
@@ -27,17 +32,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-TILE = 2  # m: larger tiles save more products, but their transforms cost more than that here
-LEAST_TILES = (
-    320  # with fewer, transforming the kernel and compiling the transforms cost more than they save
-)
-LEAST_WORK = (
-    8_000_000  # products of each of the n² matrix products: a few of the paper's clips have more
-)
-PART_BYTES = 32_000_000  # of a part's transformed inputs and outputs; an image at least is a part
+TILES = (2, 3)  # m: the one with the fewest products; 4 saves more of them, but rounds by 5e-6
+LEAST_TILES = 32  # with fewer, transforming the kernel costs more than the products save
+LEAST_WORK = 1_500_000  # products of each of the n² matrix products; the same
+PART_BYTES = 16_000_000  # of a part's transformed inputs and outputs; an image at least is a part
 MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
-# Small points keep the rounding errors small (Barabasz et al., 2020).
-_POINTS = (0, 1, -1, Fraction(1, 2), -2)
+# The interpolation points by their number, n - 1: the pairs around 0 whose largest and mean rounding errors were
+# least among fractions of 8 (six points: of 16); small points and pairs do best (Barabasz et al., 2020).
+_POINTS: dict[int, tuple[Fraction, ...]] = {
+    len(points): tuple(map(Fraction, points))
+    for points in (
+        ("0", "1", "-1"),
+        ("3/8", "-3/8", "5/4", "-5/4"),
+        ("0", "3/4", "-3/4", "3/2", "-3/2"),
+        ("5/16", "-5/16", "7/8", "-7/8", "7/4", "-7/4"),
+    )
+}
 
 
 class Transforms(NamedTuple):
@@ -50,7 +60,15 @@ class Transforms(NamedTuple):
 
 @functools.cache
 def transforms(tile: int, size: int) -> Transforms:
-    """Build F(tile, size) by the Toom-Cook method: products of polynomials through their values at points.
+    """F(tile, size) in float32; see `exact_transforms`."""
+    matrices = exact_transforms(tile, size)
+    return Transforms(*(np.asarray(matrix, dtype=np.float32) for matrix in matrices))
+
+
+def exact_transforms(tile: int, size: int) -> tuple[list[list[Fraction]], ...]:
+    """Build the matrices of F(tile, size), each as its rows, by the Toom-Cook method.
+
+    It takes products of polynomials through their values at points.
 
     A polynomial of degree n - 1 is known by its values at n - 1 points and its leading coefficient ("infinity"). The
     product of polynomials of m and r coefficients is the transpose of a filter of r taps with m outputs.
@@ -59,9 +77,10 @@ def transforms(tile: int, size: int) -> Transforms:
         ValueError: more points are needed than are known.
     """
     n = tile + size - 1
-    if n - 1 > len(_POINTS):
-        raise ValueError(f"F({tile}, {size}) needs {n - 1} points, {len(_POINTS)} are known")
-    points = [Fraction(point) for point in _POINTS[: n - 1]]
+    if n - 1 not in _POINTS:
+        known = f"{min(_POINTS)} to {max(_POINTS)}"
+        raise ValueError(f"F({tile}, {size}) needs {n - 1} points; there are sets of {known}")
+    points = _POINTS[n - 1]
 
     def values(length: int) -> list[list[Fraction]]:
         finite = [[point**power for power in range(length)] for point in points]
@@ -77,8 +96,7 @@ def transforms(tile: int, size: int) -> Transforms:
         input_rows[i] = [entry * factor for entry in row]
         kernel_rows[i] = [entry / factor for entry in kernel_rows[i]]
     output_rows = [list(row) for row in zip(*values(tile), strict=True)]
-    as_array = functools.partial(np.asarray, dtype=np.float32)
-    return Transforms(as_array(output_rows), as_array(kernel_rows), as_array(input_rows))
+    return output_rows, kernel_rows, input_rows
 
 
 def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
@@ -96,106 +114,100 @@ def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def _combine(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
-    """Sum of weights[i] * arrays[i], without the terms of weight 0."""
-    total: jax.Array | None = None
-    for weight, array in zip(weights, arrays, strict=True):
-        if weight != 0:
-            term = array if weight == 1 else array * weight
-            total = term if total is None else total + term
-    assert total is not None  # No row of a transform is all 0.
-    return total
+    """Sums [rows, ...] of weights[row, i] * arrays[i]: a matrix product whose long axes stay as they are."""
+    shape = (-1, *(1,) * arrays[0].ndim)
+    columns = [jnp.asarray(column).reshape(shape) for column in weights.T]
+    terms = [column * array[None] for column, array in zip(columns, arrays, strict=True)]
+    # Without the barrier XLA computes the sums, and their bounds, again for each of the arrays that are made of them.
+    return lax.optimization_barrier(functools.reduce(operator.add, terms))
 
 
 def _padded(x: jax.Array, height: int, width: int) -> jax.Array:
     """Zeros below and to the right, up to height and width."""
     padding = ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2]), (0, 0))
-    # Without the barrier XLA computes x, and checks its bounds, once for each of the n² arrays made from it.
     return lax.optimization_barrier(jnp.pad(x, padding))
 
 
 class _Tiling:
     """Sizes and the six linear maps (three and their transposes) of one convolution.
 
-    Matrices of tiles are lists of n² arrays [batch * tiles down * tiles across, channels].
+    Matrices of tiles are arrays [n * n, batch * tiles down * tiles across, channels], column before row among the
+    n * n, as the last sum puts them.
     """
 
     def __init__(self, x_shape: Sequence[int], kernel_size: int):
         self.batch, self.height, self.width = x_shape[:3]
-        self.n = TILE + kernel_size - 1
         self.size = kernel_size
         self.out_height, self.out_width = (side - kernel_size + 1 for side in x_shape[1:3])
-        self.down, self.across = -(-self.out_height // TILE), -(-self.out_width // TILE)
-        self.matrices = transforms(TILE, kernel_size)
 
-    def transform_kernel(self, kernel: jax.Array) -> list[jax.Array]:
-        """G K G': [rows, columns, in, out] to n² arrays [in, out]."""
-        g = self.matrices.kernel
-        rows = [_combine(g[i], list(kernel)) for i in range(self.n)]
-        return [_combine(g[j], list(row)) for row in rows for j in range(self.n)]
+        def positions(tile: int) -> int:
+            tiles = -(-self.out_height // tile) * -(-self.out_width // tile)
+            return (tile + kernel_size - 1) ** 2 * tiles
 
-    def transpose_kernel(self, products: Sequence[jax.Array]) -> jax.Array:
+        usable = [tile for tile in TILES if tile + kernel_size - 2 in _POINTS]
+        self.tile = min(usable, key=positions)
+        self.n = self.tile + kernel_size - 1
+        self.down, self.across = -(-self.out_height // self.tile), -(-self.out_width // self.tile)
+        self.matrices = transforms(self.tile, kernel_size)
+
+    def transform_kernel(self, kernel: jax.Array) -> jax.Array:
+        """G K G': [rows, columns, in, out] to [n * n, in, out]."""
+        products = self._kernel_matrix() @ kernel.reshape(self.size**2, -1)
+        return products.reshape(self.n**2, *kernel.shape[2:])
+
+    def transpose_kernel(self, products: jax.Array) -> jax.Array:
         """The transpose of `transform_kernel`."""
-        g, n = self.matrices.kernel.T, self.n
-        rows = [
-            jnp.stack([_combine(g[b], products[i * n : i * n + n]) for b in range(self.size)])
-            for i in range(n)
-        ]
-        return jnp.stack([_combine(g[a], rows) for a in range(self.size)])
+        kernel = self._kernel_matrix().T @ products.reshape(self.n**2, -1)
+        return kernel.reshape(self.size, self.size, *products.shape[1:])
 
-    def transform_input(self, x: jax.Array) -> list[jax.Array]:
+    def _kernel_matrix(self) -> jax.Array:
+        """G over rows and columns as one matrix [n * n, size * size]."""
+        g = self.matrices.kernel
+        return jnp.asarray(np.einsum("ia,jb->jiab", g, g).reshape(self.n**2, self.size**2))
+
+    def transform_input(self, x: jax.Array) -> jax.Array:
         """B' X B for all overlapping tiles."""
         b, n = self.matrices.input, self.n
-        x = _padded(x, (self.down - 1) * TILE + n, (self.across - 1) * TILE + n)
+        x = _padded(x, (self.down - 1) * self.tile + n, (self.across - 1) * self.tile + n)
 
         def starts(x: jax.Array, tiles: int, axis: int) -> list[jax.Array]:
-            stop = (tiles - 1) * TILE + 1
-            return [lax.slice_in_dim(x, i, i + stop, TILE, axis) for i in range(n)]
+            stop = (tiles - 1) * self.tile + 1
+            return [lax.slice_in_dim(x, i, i + stop, self.tile, axis) for i in range(n)]
 
-        rows = starts(x, self.down, axis=1)
-        rows = [_combine(b[i], rows) for i in range(n)]
-        return [
-            _combine(b[j], columns).reshape(-1, x.shape[-1])
-            for columns in (starts(row, self.across, axis=2) for row in rows)
-            for j in range(n)
-        ]
+        rows = _combine(b, starts(x, self.down, axis=1))
+        columns = _combine(b, starts(rows, self.across, axis=3))  # [columns, rows, ...]
+        return columns.reshape(n * n, -1, x.shape[-1])
 
-    def transpose_input(self, tiles: Sequence[jax.Array]) -> jax.Array:
+    def transpose_input(self, tiles: jax.Array) -> jax.Array:
         """The transpose of `transform_input`: tiles are added up where they overlap."""
         b, n = self.matrices.input.T, self.n
-        tiles = [tile.reshape(self.batch, self.down, self.across, -1) for tile in tiles]
-        rows = [
-            _overlap_add([_combine(b[j], tiles[i * n : i * n + n]) for j in range(n)], axis=2)
-            for i in range(n)
-        ]
-        x = _overlap_add([_combine(b[i], rows) for i in range(n)], axis=1)
+        tiles = tiles.reshape(n, n, self.batch, self.down, self.across, -1)
+        rows = _overlap_add(_combine(b, list(tiles)), axis=3, step=self.tile)
+        x = _overlap_add(_combine(b, list(rows)), axis=1, step=self.tile)
         return x[:, : self.height, : self.width]
 
-    def transform_output(self, products: Sequence[jax.Array]) -> jax.Array:
+    def transform_output(self, products: jax.Array) -> jax.Array:
         """A' M A, tiles put side by side."""
         a, n = self.matrices.output, self.n
-        products = [p.reshape(self.batch, self.down, self.across, -1) for p in products]
-        columns = [[_combine(a[i], products[j::n]) for j in range(n)] for i in range(TILE)]
-        rows = [jnp.stack([_combine(a[j], row) for j in range(TILE)], axis=3) for row in columns]
-        y = jnp.stack(rows, axis=2)  # [batch, down, TILE, across, TILE, out]
-        y = y.reshape(self.batch, self.down * TILE, self.across * TILE, -1)
+        products = products.reshape(n, n, self.batch, self.down, self.across, -1)
+        columns = _combine(a, list(products))  # [tile, n, batch, down, across, out]
+        y = _combine(a, [columns[:, i] for i in range(n)])  # [tile down, tile across, ...]
+        y = y.transpose(2, 3, 0, 4, 1, 5)
+        y = y.reshape(self.batch, self.down * self.tile, self.across * self.tile, -1)
         return y[:, : self.out_height, : self.out_width]
 
-    def transpose_output(self, gradient: jax.Array) -> list[jax.Array]:
+    def transpose_output(self, gradient: jax.Array) -> jax.Array:
         """The transpose of `transform_output`."""
         a = self.matrices.output.T
-        gradient = _padded(gradient, self.down * TILE, self.across * TILE)
-        rows = [gradient[:, i::TILE] for i in range(TILE)]
-        rows = [_combine(a[i], rows) for i in range(self.n)]
-        return [
-            _combine(a[j], [row[:, :, i::TILE] for i in range(TILE)]).reshape(-1, row.shape[-1])
-            for row in rows
-            for j in range(self.n)
-        ]
+        gradient = _padded(gradient, self.down * self.tile, self.across * self.tile)
+        rows = _combine(a, [gradient[:, i :: self.tile] for i in range(self.tile)])
+        columns = _combine(a, [rows[:, :, :, i :: self.tile] for i in range(self.tile)])
+        return columns.reshape(self.n**2, -1, gradient.shape[-1])
 
 
-def _overlap_add(parts: Sequence[jax.Array], axis: int) -> jax.Array:
-    """Add parts[i][t] at position TILE * t + i of `axis`, for all i and t."""
-    reach = -(-len(parts) // TILE)
+def _overlap_add(parts: jax.Array, axis: int, step: int) -> jax.Array:
+    """Add parts[i][t] at position step * t + i of `axis`, for all i and t."""
+    reach = -(-len(parts) // step)
 
     def moved(part: jax.Array, by: int) -> jax.Array:
         padding = [(0, 0)] * part.ndim
@@ -203,19 +215,19 @@ def _overlap_add(parts: Sequence[jax.Array], axis: int) -> jax.Array:
         return jnp.pad(part, padding)
 
     phases = [
-        sum(moved(part, by) for by, part in enumerate(parts[phase::TILE])) for phase in range(TILE)
+        sum(moved(part, by) for by, part in enumerate(parts[phase::step])) for phase in range(step)
     ]
     y = jnp.stack(phases, axis + 1)
     return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
 
 
-def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The product a' b for a [rows, m], b [rows, n]."""
-    return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+def _products(a: jax.Array, b: jax.Array, axis: int, other: int) -> jax.Array:
+    """A matrix product for each of the n * n, summed over these axes."""
+    return lax.dot_general(a, b, (((axis,), (other,)), ((0,), (0,))))
 
 
 def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
-    """Whether there is a transform for the kernel, and work enough to be worth the transforms and their compilation."""
+    """Whether there is a transform for the kernel, and work enough to be worth the transforms."""
     rows, columns, channels, features = kernel_shape
     if rows != columns or not 3 <= rows <= 5:
         return False
@@ -228,40 +240,38 @@ def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Cross-correlate [batch, height, width, in] with [size, size, in, out], stride 1, no padding."""
-    count, images = _parts(x.shape, kernel.shape)
-    tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
-    kernels = tiling.transform_kernel(kernel)
+    count, tiling, kernels = _in_parts(x, kernel)
 
     def convolve_part(carry: tuple, part: tuple[jax.Array]) -> tuple[tuple, jax.Array]:
         tiles = tiling.transform_input(*part)
-        products = [tile @ k for tile, k in zip(tiles, kernels, strict=True)]
-        return carry, tiling.transform_output(products)
+        return carry, tiling.transform_output(_products(tiles, kernels, 2, 1))
 
     return _scan(convolve_part, (), count, x)[1]
 
 
 def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Gradients of `convolve` by x and kernel, from the gradient of its output."""
-    count, images = _parts(x.shape, kernel.shape)
-    tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
-    kernels = tiling.transform_kernel(kernel)
+    count, tiling, kernels = _in_parts(x, kernel)
 
     def gradients_of_part(
-        sums: list[jax.Array], part: tuple[jax.Array, jax.Array]
-    ) -> tuple[list[jax.Array], jax.Array]:
+        sums: jax.Array, part: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         x, gradient = part
         tiles = tiling.transform_input(x)
         products = tiling.transpose_output(gradient)
-        sums = [
-            total + transposed_product(tile, product)
-            for total, tile, product in zip(sums, tiles, products, strict=True)
-        ]
-        x = tiling.transpose_input([p @ k.T for p, k in zip(products, kernels, strict=True)])
-        return sums, x
+        sums += _products(tiles, products, 1, 1)
+        return sums, tiling.transpose_input(_products(products, kernels, 2, 2))
 
-    zeros = [jnp.zeros_like(k) for k in kernels]
+    zeros = jnp.zeros_like(kernels)
     sums, x_gradient = _scan(gradients_of_part, zeros, count, x, gradient)
     return x_gradient, tiling.transpose_kernel(sums)
+
+
+def _in_parts(x: jax.Array, kernel: jax.Array) -> tuple[int, _Tiling, jax.Array]:
+    """The number of parts, the tiling of each, and the transformed kernel."""
+    count, images = _parts(x.shape, kernel.shape)
+    tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
+    return count, tiling, tiling.transform_kernel(kernel)
 
 
 def _parts(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> tuple[int, int]:

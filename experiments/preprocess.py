@@ -87,7 +87,8 @@ def main(argv: list[str]) -> None:
     elif FLAGS.benchmark:
         from stfer.data.timing import measure
 
-        print(f"\n{measure(listing.kept, settings, FLAGS.benchmark)}")
+        marked = FLAGS.landmarks == "mediapipe"
+        print(f"\n{measure(listing.kept, settings, FLAGS.benchmark, landmarks=marked)}")
     elif FLAGS.compare_detectors:
         compared = listing.compare_detectors(FLAGS.compare_detectors, FLAGS.workers)
         print(compared.text())

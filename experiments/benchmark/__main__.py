@@ -18,6 +18,7 @@ from absl import flags
 from experiments import command
 from experiments.benchmark import networks, parts
 from experiments.benchmark.networks import ARCHITECTURES, CONTENDERS
+from experiments.benchmark.peers.systems import SYSTEMS
 from stfer.nearest import did_you_mean
 from stfer.training.config import PRECISIONS
 
@@ -33,7 +34,9 @@ def define_flags() -> None:
         "What to measure: networks, single layers, frames made, videos classified end to end, all that "
         "is to know of a GPU, or what grows with folds and clips.",
     )
-    flags.DEFINE_list("archs", list(ARCHITECTURES), "Architectures to measure.")
+    flags.DEFINE_list(
+        "archs", list(ARCHITECTURES), "Architectures to measure; of training, section III's too."
+    )
     flags.DEFINE_list("contenders", list(CONTENDERS), "Who takes part.")
     flags.DEFINE_integer("batch_size", 32, "Clips a step.", lower_bound=1)
     flags.DEFINE_integer("size", 170, "Pixels a side.", lower_bound=128)
@@ -51,7 +54,7 @@ def main(argv: list[str]) -> None:
     """Measure and write."""
     del argv
     for flag, given, known in (
-        ("archs", FLAGS.archs, ARCHITECTURES),
+        ("archs", FLAGS.archs, (*ARCHITECTURES, *(SYSTEMS if FLAGS.what == "training" else ()))),
         ("contenders", FLAGS.contenders, CONTENDERS),
     ):
         for name in given:
@@ -77,7 +80,8 @@ def main(argv: list[str]) -> None:
         if FLAGS.precision != "float32":
             raise command.UserError("--what=layers measures float32 only: leave --precision out")
         with jax.default_matmul_precision("highest"):
-            results["layers"] = layers.measure(FLAGS.batch_size, FLAGS.size, FLAGS.repeats)
+            asked = FLAGS.batch_size, FLAGS.size, FLAGS.repeats
+            results["layers"] = layers.measure(*asked) + layers.augmentations(*asked)
         layers.print_rows(results["layers"])
     elif FLAGS.what == "prediction":
         from experiments.benchmark import prediction

@@ -1,6 +1,8 @@
 """Where the time of a step goes: each layer of the single-frame network alone, in our form and in XLA's own.
 
 python -m experiments.benchmark --what=layers
+
+The augmentation of a batch stands beside them, for clips of one frame and of ten.
 """
 
 import statistics
@@ -14,6 +16,7 @@ import numpy as np
 from stfer.models.layers.convolution import convolve, plain_convolve
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool, plain_max_pool
+from stfer.training.augment import make_augmentation
 
 
 def _normalize(x: jax.Array) -> jax.Array:
@@ -86,6 +89,22 @@ def measure(batch: int, size: int, repeats: int) -> list[dict]:
                     jax.value_and_grad(total, wanted), arguments, repeats
                 )
         rows.append(row)
+    return rows
+
+
+def augmentations(batch: int, size: int, repeats: int) -> list[dict]:
+    """Seconds of the augmentation `faces` on a batch of clips of one and of ten frames."""
+    change = jax.vmap(make_augmentation("faces", {}))
+    keys = jax.random.split(jax.random.key(0), batch)
+    rows = []
+    for frames in (1, 10):
+        clips = np.random.default_rng(0).random((batch, frames, size, size, 3), np.float32)
+        taken = seconds(
+            lambda clips, keys: change({"frames": clips}, keys)["frames"],
+            [jnp.asarray(clips), keys],
+            repeats,
+        )
+        rows.append({"layer": f"augmentation faces, {frames} frames", "ours": taken})
     return rows
 
 

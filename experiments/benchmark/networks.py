@@ -123,7 +123,9 @@ def measure(arch: str) -> dict:
     finally:
         for contender in contenders.values():
             contender.close()
-    return {"operations": operations(arch, FLAGS.batch_size, FLAGS.size)} | figures
+    known = arch in ARCHITECTURES
+    counted = operations(arch, FLAGS.batch_size, FLAGS.size) if known else None
+    return {"operations": counted} | figures
 
 
 def in_turns(contenders: dict[str, Contender], absent: dict[str, str]) -> dict:
@@ -203,11 +205,11 @@ def operations(
 
 def table(arch: str, figures: dict) -> str:
     """The figures of one architecture as text, times in milliseconds."""
-    contenders = figures["contenders"]
+    contenders, counted = figures["contenders"], figures["operations"]
+    rate = figures["matrix_product_rate"] or 0
+    work = f"{counted['training'] / 1e9:.0f} GFLOP a training step, " if counted else ""
     lines = [
-        f"\n{arch}: {figures['parameters']:,} parameters, "
-        f"{figures['operations']['training'] / 1e9:.0f} GFLOP a training step, matrix products at "
-        f"{(figures['matrix_product_rate'] or 0) / 1e9:.0f} GFLOP/s",
+        f"\n{arch}: {figures['parameters'] or 0:,} parameters, {work}matrix products at {rate / 1e9:.0f} GFLOP/s",
         f"{'median ms (least)':<16} {'forward':>15} {'step':>15} {'loop':>15} {'processor':>10} {'limit':>6}"
         f" {'memory MB':>10} {'first s':>8}",
     ]
@@ -216,12 +218,14 @@ def table(arch: str, figures: dict) -> str:
             f"{row[w]['median_seconds'] * 1e3:8.0f} ({row[w]['min_seconds'] * 1e3:4.0f})"
             for w in ("forward", "step", "loop")
         ]
-        limit = figures["operations"]["training"] / figures["matrix_product_rate"]
+        limit = "-"
+        if counted and rate:
+            limit = f"{counted['training'] / rate / row['loop']['median_seconds']:.0%}"
         memory = (row["memory"]["device"] or row["memory"]["resident"]) / 1e6
         lines.append(
             f"{name:<16} {' '.join(f'{cell:>15}' for cell in cells)}"
             f" {row['loop']['median_cpu_seconds'] * 1e3:>10.0f}"
-            f" {limit / row['loop']['median_seconds']:>6.0%} {memory:>10.0f}"
+            f" {limit:>6} {memory:>10.0f}"
             f" {row['first_seconds']['step']:>8.1f}"
         )
     lines += [f"{name:<16} absent: {reason}" for name, reason in figures["absent"].items()]

@@ -1,4 +1,4 @@
-"""How long a frame takes to read, search and cut, and whether the quick search finds the same faces."""
+"""How long a frame takes: reading, search, cut, landmarks; and whether the quick search finds the same faces."""
 
 import time
 from collections import Counter
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 
 from stfer.data.faces import CropSettings, Face, FaceFollower, crop_face, overlap
+from stfer.data.faces.landmarks import find_landmarks
 from stfer.data.faces.lbp import CASCADE
 from stfer.data.frames import FrameReader
 from stfer.data.sequence import Sequence
@@ -23,6 +24,7 @@ class Timing:
         frames: how many were measured.
         size: the last frame's width and height.
         read, find, crop: processor milliseconds a frame.
+        landmarks: processor milliseconds a frame with a face, None if not measured.
         plain: processor milliseconds a frame of a full search at full size, None if not measured.
         found: how many faces were found in each way, `none` for no face.
         agreement: of the frames with a face in both searches, the share whose boxes overlap by AGREE.
@@ -34,6 +36,7 @@ class Timing:
     read: float
     find: float
     crop: float
+    landmarks: float | None
     plain: float | None
     found: dict[str, int]
     agreement: float | None
@@ -48,6 +51,8 @@ class Timing:
             f"crop {self.crop:.2f}, in all {total:.2f}",
             f"  found: {found}",
         ]
+        if self.landmarks is not None:
+            lines.append(f"  landmarks: {self.landmarks:.2f} ms more a face")
         if self.plain is not None and self.agreement is not None:
             lines.append(
                 f"  a plain full search: {self.plain:.2f} ms; its face is the same (overlap at least "
@@ -57,10 +62,14 @@ class Timing:
 
 
 def measure(
-    sequences: Iterable[Sequence], settings: CropSettings, frames: int, plain: bool = True
+    sequences: Iterable[Sequence],
+    settings: CropSettings,
+    frames: int,
+    plain: bool = True,
+    landmarks: bool = False,
 ) -> Timing:
     """Time the first `frames` frames of whole sequences, one after the other, on one core."""
-    spent = {"read": 0.0, "find": 0.0, "crop": 0.0, "plain": 0.0}
+    spent = {"read": 0.0, "find": 0.0, "crop": 0.0, "landmarks": 0.0, "plain": 0.0}
     found: Counter[str] = Counter()
     agree, both, only_plain, size = 0, 0, 0, (0, 0)
     threads = cv2.getNumThreads()
@@ -82,16 +91,20 @@ def measure(
                     if face is not None:
                         crop_face(frame, face.face, settings)
                     cut = time.process_time()
+                    if landmarks and face is not None:
+                        find_landmarks(frame, face.face)
+                    marked = time.process_time()
                     spent["read"] += read - start
                     spent["find"] += searched - read
                     spent["crop"] += cut - searched
+                    spent["landmarks"] += marked - cut
                     found[face.how if face else "none"] += 1
                     size = frame.shape[1::-1]
                     if not plain:
                         continue
                     grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
                     boxes = cascade.detectMultiScale(grey, 1.1, 3)
-                    spent["plain"] += time.process_time() - cut
+                    spent["plain"] += time.process_time() - marked
                     if len(boxes):
                         box = max(boxes, key=lambda box: box[2])
                         largest = Face(*map(float, box))
@@ -103,8 +116,10 @@ def measure(
     count = found.total()
     if not count:
         raise ValueError("no frame to measure")
+    faces = count - found["none"]
+    points = 1000 * spent.pop("landmarks") / faces if landmarks and faces else None
     each = {name: 1000 * seconds / count for name, seconds in spent.items()}
     return Timing(
-        count, size, each["read"], each["find"], each["crop"], each["plain"] if plain else None,
+        count, size, each["read"], each["find"], each["crop"], points, each["plain"] if plain else None,
         dict(found), agree / both if both else None, only_plain,
     )  # fmt: skip

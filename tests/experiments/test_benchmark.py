@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from experiments.benchmark import networks
+from experiments.benchmark.peers import systems
 from patience import PATIENCE
+from stfer.models import create_model
+from stfer.models.related import RELATED
 
 
 def run(*arguments):
@@ -82,6 +86,17 @@ def test_operations_count_towers_and_windows():
 
 
 @pytest.mark.slow
+def test_section_iii_s_entries_are_what_our_modules_take():
+    """Every system of section III has an entry, of a size and fields that its module answers with logits."""
+    assert {name.partition(":")[0] for name in systems.SYSTEMS} == set(RELATED)
+    for name, system in systems.SYSTEMS.items():
+        model = create_model(name.partition(":")[0], **system.fields)
+        inputs = [jax.ShapeDtypeStruct(s, "float32") for s in systems.shapes(name, 2).values()]
+        (outputs, _), _ = jax.eval_shape(model.init_with_output, jax.random.key(0), *inputs)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        assert (logits.shape[0], logits.shape[-1]) in ((2, 6), (2, 7)), name
+
+
 @pytest.mark.parametrize("flag", ["archs", "contenders"])
 def test_unknown_names_are_one_sentence(flag):
     done = run(f"--{flag}=nobody")
@@ -113,6 +128,9 @@ def test_single_layers_are_timed_in_both_forms(monkeypatch):
     ]
     monkeypatch.setattr(layers, "layers", lambda batch, size: few)
     conv, pool, dense = layers.measure(2, 170, repeats=1)
+    for row in layers.augmentations(2, 24, repeats=1):
+        assert set(row) == {"layer", "ours"}
+        assert row["ours"] > 0
     assert set(conv) == set(pool) == {"layer", "ours", "xla", "ours_gradients", "xla_gradients"}
     assert set(dense) == {"layer", "ours", "ours_gradients"}
     assert all(row[kind] > 0 for row in (conv, pool, dense) for kind in row if kind != "layer")

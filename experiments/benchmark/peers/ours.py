@@ -4,10 +4,13 @@ from stfer.storage import freed_memory
 
 freed_memory.keep_freed_memory()  # as every command does
 
+import functools  # noqa: E402
+
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+import systems  # noqa: E402
 import worker  # noqa: E402
 from jax import lax  # noqa: E402
 
@@ -28,42 +31,53 @@ class Ours:
             jax.config.update("jax_default_matmul_precision", settings["precision"])
         dtype = jnp.bfloat16 if settings["precision"] == "bfloat16" else jnp.float32
         fields = settings.get("fields", {})
-        self.model = create_model(settings["arch"], settings["num_classes"], dtype, **fields)
+        name, batch, size = settings["arch"], settings["batch_size"], settings["size"]
+        system = systems.SYSTEMS.get(name)
+        fields = system.fields if system else settings.get("fields", {})
+        classes = settings["num_classes"]
+        self.model = create_model(name.partition(":")[0], classes, dtype, **fields)
         self.optimizer = optax.adam(1e-5, eps=1e-7)
         random = np.random.default_rng(0)
-        size, batch = settings["size"], settings["batch_size"]
-        shape = (batch, self.model.frames, size, size, 3)
-        self.clips = jnp.asarray(random.random(shape, np.float32))
-        self.labels = jnp.asarray(np.arange(batch) % settings["num_classes"])
-        variables = jax.jit(self.model.init)(jax.random.key(0), self.clips[:1])
-        params, batch_stats = variables["params"], variables["batch_stats"]
-        self.state = (params, batch_stats, self.optimizer.init(params))
+        clips = (batch, self.model.frames, size, size, 3)
+        shapes = systems.shapes(name, batch).values() if system else [clips]
+        self.clips = tuple(jnp.asarray(random.random(shape, np.float32)) for shape in shapes)
+        self.labels = jnp.asarray(np.arange(batch) % classes)
+        init = jax.jit(functools.partial(self.model.init, train=False))
+        variables = init(jax.random.key(0), *(x[:1] for x in self.clips))
+        params, batch_stats = variables["params"], variables.get("batch_stats", {})
+        self.state = (params, batch_stats, self.optimizer.init(params), jax.random.key(1))
         self.compiled_forward = jax.jit(self._forward)
         self.compiled_step = jax.jit(self._step, donate_argnums=0)
         self.compiled_loop = jax.jit(self._loop, static_argnums=3, donate_argnums=0)
         return sum(leaf.size for leaf in jax.tree.leaves(params))
 
-    def _forward(self, state: tuple, clips: jax.Array) -> jax.Array:
-        return self.model.apply({"params": state[0], "batch_stats": state[1]}, clips)[0]
+    def _forward(self, state: tuple, clips: tuple) -> jax.Array:
+        return self.model.apply({"params": state[0], "batch_stats": state[1]}, *clips)[0]
 
-    def _step(self, state: tuple, clips: jax.Array, labels: jax.Array) -> tuple:
-        params, batch_stats, moments = state
+    def _step(self, state: tuple, clips: tuple, labels: jax.Array) -> tuple:
+        params, batch_stats, moments, key = state
+        key, dropout = jax.random.split(key)
 
         def loss(params):
-            (logits, _), updated = self.model.apply(
+            (outputs, _), updated = self.model.apply(
                 {"params": params, "batch_stats": batch_stats},
-                clips,
+                *clips,
                 train=True,
                 mutable=["batch_stats"],
+                rngs={"dropout": dropout},
             )
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean(), updated["batch_stats"]
+            logits, *penalty = outputs if isinstance(outputs, tuple) else (outputs,)
+            rows = labels.reshape(-1, *(1,) * (logits.ndim - 2))
+            losses = optax.softmax_cross_entropy_with_integer_labels(
+                logits, jnp.broadcast_to(rows, logits.shape[:-1])
+            )
+            return losses.mean() + sum(p.mean() for p in penalty), updated.get("batch_stats", {})
 
         (value, batch_stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
         updates, moments = self.optimizer.update(gradients, moments, params)
-        return (optax.apply_updates(params, updates), batch_stats, moments), value
+        return (optax.apply_updates(params, updates), batch_stats, moments, key), value
 
-    def _loop(self, state: tuple, clips: jax.Array, labels: jax.Array, steps: int) -> tuple:
+    def _loop(self, state: tuple, clips: tuple, labels: jax.Array, steps: int) -> tuple:
         return lax.scan(lambda s, _: self._step(s, clips, labels), state, length=steps)
 
     def about(self) -> str:
@@ -72,7 +86,7 @@ class Ours:
 
     def forward(self) -> None:
         """Logits of one batch."""
-        self.compiled_forward(self.state, self.clips).block_until_ready()
+        jax.block_until_ready(self.compiled_forward(self.state, self.clips))
 
     def step(self) -> None:
         """One training step."""

@@ -1,8 +1,13 @@
-"""The PyTorch contenders, eager and compiled: the paper's section IV's six networks in torch.nn (channels first)."""
+"""The PyTorch contenders, eager and compiled: the paper's section IV's six networks in torch.nn (channels first).
+
+Those of section III are `torch_systems`.
+"""
 
 import sys
 
+import systems
 import torch
+import torch_systems
 import worker
 from torch import nn
 from worker import FRAMES
@@ -126,18 +131,26 @@ class Torch:
         torch.backends.cudnn.allow_tf32 = tensor_cores
         torch.backends.cudnn.benchmark = True
         arch, size, batch = settings["arch"], settings["size"], settings["batch_size"]
-        self.network = Network(arch, settings["num_classes"]).to(self.device)
-        if arch != "conv3d":
+        classes, shapes = settings["num_classes"], [(batch, FRAMES.get(arch), 3, size, size)]
+        if arch in systems.SYSTEMS:
+            self.network = torch_systems.system(arch, classes).to(self.device)
+            shapes = list(systems.shapes(arch, batch).values())
+        else:
+            self.network = Network(arch, classes).to(self.device)
+        if arch not in ("conv3d", "dap3d"):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.call = torch.compile(self.network) if self.compiled else self.network
-        self.clips = torch.rand(batch, FRAMES[arch], 3, size, size, device=self.device)
+        self.clips = [torch.rand(shape, device=self.device) for shape in shapes]
         self.labels = (torch.arange(batch) % settings["num_classes"]).to(self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-5, eps=1e-7, fused=True)
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def _logits(self) -> torch.Tensor:
+    def _outputs(self) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Logits and penalty."""
         with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16"):
-            return self.call(self.clips).float()
+            outputs = self.call(*self.clips)
+        logits, penalty = outputs if isinstance(outputs, tuple) else (outputs, 0.0)
+        return logits.float(), penalty
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -147,7 +160,7 @@ class Torch:
         """Logits of one batch."""
         self.network.eval()
         with torch.inference_mode():
-            self._logits()
+            self._outputs()
         self._wait()
 
     def step(self) -> None:
@@ -159,7 +172,10 @@ class Torch:
         self.network.train()
         for _ in range(steps):
             self.optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(self._logits(), self.labels).backward()
+            logits, penalty = self._outputs()
+            rows = self.labels.reshape(-1, *(1,) * (logits.ndim - 2)).expand(logits.shape[:-1])
+            loss = nn.functional.cross_entropy(logits.flatten(0, -2), rows.flatten())
+            (loss + penalty).backward()
             self.optimizer.step()
         self._wait()
 

@@ -4,18 +4,22 @@ XLA:CPU allocates a program's scratch memory anew at each call. By default glibc
 operating system, and the next call pays for mapping and clearing every page again: about a third of the time of a
 forward pass. `keep_freed_memory` lets malloc keep them in its heap. But a kept block is not always found again (glibc
 before 2.38 cuts a few bytes off each aligned one), and then the heap grows by a whole scratch memory, several times.
-So `give_back`, which trainings call between steps, gives the freed pages back where that has happened.
+So `make_room`, before a program is called, asks for such a block, and where it is not in memory yet, gives the freed
+pages back first; `give_back`, which trainings call between steps, does so where the process has grown.
 
-Both are of the process, as malloc's settings are.
+All are of the process, as malloc's settings are.
 """
 
 import contextlib
 import ctypes
 import os
+import time
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
 _LARGEST = 2**31 - 1
+_ALIGNMENT = 64  # XLA:CPU's of its buffers
+LEAST_BLOCK = 64_000_000  # Bytes; a smaller block that is not found again does not matter.
 MOST_GROWN = 128_000_000  # Bytes that a process may have grown by since the first call after pages were given back.
 
 _STATM = Path("/proc/self/statm")
@@ -63,6 +67,50 @@ def give_back() -> bool:
     ctypes.CDLL(None).malloc_trim(0)
     _level = 0
     return True
+
+
+def make_room(size: int) -> bool:
+    """Give freed pages back unless malloc has a freed block of `size` bytes that is in memory.
+
+    A program's results are there a little before its scratch memory is freed: that is waited for, some milliseconds.
+    Nothing happens unless `keep_freed_memory` was called before, nor for less than `LEAST_BLOCK`.
+
+    Returns:
+        Whether pages were given back.
+    """
+    if _level is None or size < LEAST_BLOCK:
+        return False
+    for seconds in (0.0, 0.001, 0.002, 0.004):
+        time.sleep(seconds)
+        share = _share_kept(size)
+        if share is None or share >= 0.5:
+            return False
+    ctypes.CDLL(None).malloc_trim(0)
+    return True
+
+
+def _share_kept(size: int) -> float | None:
+    """The share in memory of the block that malloc would give; None where it gives none or the system does not say."""
+    library, block = ctypes.CDLL(None), ctypes.c_void_p()
+    if library.posix_memalign(ctypes.byref(block), _ALIGNMENT, ctypes.c_size_t(size)):
+        return None  # There is no room at all; the program itself will say so.
+    assert block.value is not None
+    share = _share_in_memory(block.value, size)
+    library.free(block)
+    return share
+
+
+def _share_in_memory(address: int, size: int, places: int = 64) -> float | None:
+    """The share of a block's pages that are in memory, of some of them; None where the system does not say."""
+    library, page = ctypes.CDLL(None), os.sysconf("SC_PAGE_SIZE")
+    first, last = -(-address // page), (address + size) // page - 1
+    answer, found = ctypes.c_ubyte(), 0
+    for number in range(places):
+        place = first + (last - first) * number // (places - 1)
+        if library.mincore(ctypes.c_void_p(place * page), ctypes.c_size_t(1), ctypes.byref(answer)):
+            return None
+        found += answer.value & 1
+    return found / places
 
 
 def _own_bytes() -> int:

@@ -25,6 +25,7 @@ from stfer.training import step as steps_lib
 from stfer.training.batches import Shape
 from stfer.training.config import PRECISIONS
 from stfer.training.moments import Moments
+from stfer.training.programs import Program
 from stfer.training.step import FoldConstants, Learner, Totals, TrainState
 
 _CLASSIFY_BATCH = 32
@@ -64,7 +65,6 @@ class Engine:
 
     _init: Callable[..., Any]
     _train: Any
-    _is_compiled = False
     _no_moments: Callable[..., Any]
     _add_moments: Callable[..., Any]
     _use_moments: Callable[..., Any]
@@ -103,7 +103,9 @@ class Engine:
         self._init = jax.jit(
             functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
         )
-        self._train = jax.jit(functools.partial(steps_lib.train_steps, learner), donate_argnums=0)
+        self._train = Program(
+            jax.jit(functools.partial(steps_lib.train_steps, learner), donate_argnums=0)
+        )
         self._no_moments = jax.jit(moments_lib.no_moments)
         self._add_moments = jax.jit(
             functools.partial(moments_lib.add_moments, learner), donate_argnums=0
@@ -151,11 +153,6 @@ class Engine:
         totals = Totals(*np.zeros(len(Totals._fields), np.float32))
         with self._precision():
             if training is not None:
-                if not self._is_compiled:
-                    # Apart, so that the compiler's memory is given back before the program takes its own.
-                    self._train.lower(state, *training).compile()
-                    self._is_compiled = True
-                    freed_memory.give_back()
                 state, totals = self._train(state, *training)
             scored = [[self._score(state, *part) for part in parts] for parts in scoring]
         totals, scored = jax.device_get((totals, scored))

@@ -1,4 +1,4 @@
-"""Freed memory that is kept, and given back when it has become much."""
+"""Freed memory that is kept, and given back when it has become much, or a program would not use it."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from stfer.storage import freed_memory
-from stfer.storage.freed_memory import _own_bytes, give_back, keep_freed_memory
+from stfer.storage.freed_memory import _own_bytes, give_back, keep_freed_memory, make_room
 
 MB = 1_000_000
 
@@ -22,6 +22,7 @@ def use(mb):
 
 
 assert not give_back()  # Nothing is kept yet.
+assert not make_room(300 * MB)
 if not keep_freed_memory():
     sys.exit(3)
 start = _own_bytes()
@@ -36,7 +37,12 @@ pins += [use(600)]
 freed_memory._STATM = freed_memory._STATM / "gone"
 unknown = give_back()
 freed_memory._STATM = freed_memory._STATM.parent
-print(kept // MB, after // MB, given, first, few, unknown, give_back())
+given = [given, first, few, unknown, give_back()]
+pins += [use(300)]
+fits, small = make_room(290 * MB), make_room(1000)
+before = _own_bytes()
+larger = make_room(900 * MB)
+print(kept // MB, after // MB, (before - _own_bytes()) // MB, *given, fits, small, larger)
 """
 
 
@@ -48,7 +54,9 @@ def test_freed_pages_are_given_back_when_a_process_grows():
     if done.returncode == 3:
         pytest.skip("the C library is not glibc")
     assert done.returncode == 0, done.stderr
-    kept, after, *given = done.stdout.split()
+    kept, after, freed, *given = done.stdout.split()
     assert int(kept) > 290
     assert int(after) < 50
-    assert given == ["True", "False", "False", "False", "True"]
+    assert int(freed) > 250
+    # Of give_back as the process grows, then of make_room: a block that is there, a small one, one that is not.
+    assert given == ["True", "False", "False", "False", "True", "False", "False", "True"]

@@ -71,7 +71,8 @@ def test_every_fold_uses_one_compiled_program(data, tmp_path):
         sizes.add((len(fold.train), len(fold.test)))
     assert len(sizes) > 1  # The folds do differ in size.
     assert [
-        f._cache_size() for f in (engine._init, engine._train, engine._score, engine._classify)
+        f._cache_size()
+        for f in (engine._init, engine._train.jitted, engine._score, engine._classify)
     ] == [1] * 4
 
 

@@ -15,6 +15,7 @@ import worker  # noqa: E402
 from jax import lax  # noqa: E402
 
 from stfer.models import create_model  # noqa: E402
+from stfer.training.programs import Program  # noqa: E402
 
 
 class Ours:
@@ -22,8 +23,6 @@ class Ours:
 
     Every contender gets the same clips, float32 on the device: reading them, and masks of padded rows, are left out.
     """
-
-    is_compiled = False
 
     def build(self, settings: dict) -> int:
         """Initialise the model and random clips."""
@@ -46,8 +45,8 @@ class Ours:
         variables = init(jax.random.key(0), *(x[:1] for x in self.clips))
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         self.state = (params, batch_stats, self.optimizer.init(params), jax.random.key(1))
-        self.compiled_forward = jax.jit(self._forward)
-        self.compiled_step = jax.jit(self._step, donate_argnums=0)
+        self.compiled_forward = Program(jax.jit(self._forward))
+        self.compiled_step = Program(jax.jit(self._step, donate_argnums=0))
         self.compiled_loop = jax.jit(self._loop, static_argnums=3, donate_argnums=0)
         return sum(leaf.size for leaf in jax.tree.leaves(params))
 
@@ -90,10 +89,6 @@ class Ours:
 
     def step(self) -> None:
         """One training step."""
-        if not self.is_compiled:
-            self.compiled_step.lower(self.state, self.clips, self.labels).compile()
-            self.is_compiled = True
-            freed_memory.give_back()
         self.state, value = self.compiled_step(self.state, self.clips, self.labels)
         value.block_until_ready()
         freed_memory.give_back()  # as a training does

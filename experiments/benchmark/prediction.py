@@ -196,9 +196,9 @@ def _parts(model, video: Path, folder: Path, frames: int = 160) -> dict[str, flo
     results = list(predict_stream(model, read, window(model.rule)))
 
     def draw():
-        with VideoWriter(folder / "parts.mp4", RATE) as writer:
+        with VideoWriter(folder / "parts.mp4") as writer:
             for result in results:
-                writer.write(annotate(result, model.classes))
+                writer.write(annotate(result, model.classes), result.frame.seconds)
 
     timed("draw", draw)
     return spent

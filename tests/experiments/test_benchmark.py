@@ -116,6 +116,22 @@ def test_ratios_take_the_fastest_peer():
 
 
 @pytest.mark.slow
+def test_predictions_are_timed_whole_and_in_parts(capsys):
+    from experiments.benchmark import prediction
+
+    shipped, large, single = prediction.measure(["single_frame"], frames=40, repeats=1)
+    assert [shipped["size"], large["size"]] == [(640, 360), (1920, 1080)]
+    assert shipped["model"] == large["model"] == "ships with stfer"
+    assert single["model"] == "single_frame"
+    for row in (shipped, large, single):
+        assert all(row[name] > 0 for name in ("frames_per_second", "core_ms"))
+        assert all(row[name] > 0 for name in ("decode", "faces", "network", "draw"))
+    prediction.print_rows([shipped | {"frames_per_second": 59.9}])
+    assert "59.9" in (shown := capsys.readouterr().out)
+    assert shown.rstrip().endswith("below the goal of 60")
+
+
+@pytest.mark.slow
 def test_single_layers_are_timed_in_both_forms(monkeypatch):
     from experiments.benchmark import layers
 

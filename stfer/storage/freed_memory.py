@@ -4,8 +4,8 @@ XLA:CPU allocates a program's scratch memory anew at each call. By default glibc
 operating system, and the next call pays for mapping and clearing every page again: about a third of the time of a
 forward pass. `keep_freed_memory` lets malloc keep them in its heap. But a kept block is not always found again (glibc
 before 2.38 cuts a few bytes off each aligned one), and then the heap grows by a whole scratch memory, several times.
-So `make_room`, before a program is called, asks for such a block, and where it is not in memory yet, gives the freed
-pages back first; `give_back`, which trainings call between steps, does so where the process has grown.
+So `make_room`, before a training step, asks for such a block, and where it is not in memory yet, gives the freed pages
+back first; `give_back`, which trainings call between steps, does so where the process has grown.
 
 All are of the process, as malloc's settings are.
 """

@@ -97,15 +97,14 @@ class Engine:
         self._classify_batch = min(fitting, _CLASSIFY_BATCH)
         self._pool: dict[str, Array] | None = None
         self._compile()
+        self._train = Program(self._train)
 
     def _compile(self) -> None:
         learner = self.learner
         self._init = jax.jit(
             functools.partial(steps_lib.init_state, learner, self.examples.empty(1))
         )
-        self._train = Program(
-            jax.jit(functools.partial(steps_lib.train_steps, learner), donate_argnums=0)
-        )
+        self._train = jax.jit(functools.partial(steps_lib.train_steps, learner), donate_argnums=0)
         self._no_moments = jax.jit(moments_lib.no_moments)
         self._add_moments = jax.jit(
             functools.partial(moments_lib.add_moments, learner), donate_argnums=0

@@ -1,29 +1,33 @@
-"""Programs that take large scratch memory, on a CPU that of the process."""
+"""Training programs, whose scratch memory is large and on a CPU that of the process."""
 
 from typing import Any
+
+import jax
 
 from stfer.storage import freed_memory
 
 
 class Program:
-    """A jitted function that is compiled before its first call, and has room made for each.
+    """A jitted function that on a CPU is compiled before its first call, and has room made for each.
 
-    The compiler's memory is given back before the program takes its own, and of what earlier calls freed, nothing stays
-    that this call would not use (`stfer.storage.freed_memory`).
+    The compiler's memory is given back before the program takes its own, and freed pages are given back before a call
+    that would not find its scratch memory among them (`stfer.storage.freed_memory`). Calls with other shapes than the
+    first one's compile within the call, and have room made for the first one's scratch memory.
 
     Args:
-        jitted: What `jax.jit` returns.
+        jitted: What `jax.jit` or `jax.pmap` returns.
     """
 
     def __init__(self, jitted: Any):
         self.jitted = jitted
-        self._scratch: int | None = None
+        self._scratch: int | None = None if jax.default_backend() == "cpu" else 0
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call it; the arguments' shapes are those of the first call."""
+        """Call it."""
         if self._scratch is None:
             sizes = self.jitted.lower(*arguments).compile().memory_analysis()
             self._scratch = getattr(sizes, "temp_size_in_bytes", 0)
             freed_memory.give_back()
-        freed_memory.make_room(self._scratch)
+        if self._scratch:
+            freed_memory.make_room(self._scratch)
         return self.jitted(*arguments)

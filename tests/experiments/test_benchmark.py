@@ -85,7 +85,6 @@ def test_operations_count_towers_and_windows():
     assert networks.operations("rnn", 2, 170)["forward"] == 5 * (single - head) + recurrent
 
 
-@pytest.mark.slow
 def test_section_iii_s_entries_are_what_our_modules_take():
     """Every system of section III has an entry, of a size and fields that its module answers with logits."""
     assert {name.partition(":")[0] for name in systems.SYSTEMS} == set(RELATED)
@@ -97,6 +96,7 @@ def test_section_iii_s_entries_are_what_our_modules_take():
         assert (logits.shape[0], logits.shape[-1]) in ((2, 6), (2, 7)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["archs", "contenders"])
 def test_unknown_names_are_one_sentence(flag):
     done = run(f"--{flag}=nobody")

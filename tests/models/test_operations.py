@@ -48,6 +48,7 @@ def small_work_too(monkeypatch):
     monkeypatch.setattr(winograd, "PART_BYTES", 100_000)
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(fourier, "OVERHEAD", 0)
 
 
@@ -112,7 +113,7 @@ def convolutions(draw):
 @given(convolutions(), st.sampled_from([1, 20_000, 10**9]))
 def test_any_convolution_and_its_gradients_equal_xla_s(case, part_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LEAST_WORK", "LEAST_TILES"):
+        for name in ("LEAST_WORK", "LEAST_TILES", "LEAST_CHANNELS"):
             patch.setattr(winograd, name, 0)
         patch.setattr(fourier, "OVERHEAD", 0)
         patch.setattr(winograd, "PART_BYTES", part_bytes)
@@ -135,7 +136,7 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
 def test_a_batch_goes_through_in_parts(batch, parts, monkeypatch):
     """With parts of one size, with a last part that is short, and in one part."""
     x, kernel, seed = normal((batch, 8, 9, 4)), normal((3, 3, 4, 5), 1), normal((batch, 6, 7, 5), 2)
-    of_an_image = 4 * 16 * 3 * 4 * (4 + 5)  # bytes, tiles of 4x4 values, 3 x 4 tiles, channels
+    of_an_image = 4 * 25 * 2 * 3 * (4 + 5)  # bytes, tiles of 5x5 values, 2 x 3 tiles, channels
     monkeypatch.setattr(winograd, "PART_BYTES", 2 * of_an_image)
     assert winograd._parts(x.shape, kernel.shape) == parts
     found = winograd.convolve(x, kernel), *winograd.gradients(x, kernel, seed)
@@ -303,6 +304,39 @@ def test_winograd_s_transforms_filter_exactly(tile, size):
     ]
     expected = [sum(inputs[i + k] * taps[k] for k in range(size)) for i in range(tile)]
     assert times(fractions[0], products) == expected
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_winograd_rounds_as_its_docstring_says(size, monkeypatch):
+    """Against sums in float64, of 256 channels (96 for 5x5): the largest error over the largest output."""
+    channels, largest = {3: (256, 2e-6), 4: (256, 3e-6), 5: (96, 5e-6)}[size]
+    x, kernel = normal((2, 12, 12, channels)), normal((size, size, channels, 8), 1)
+    taken = np.lib.stride_tricks.sliding_window_view(np.float64(x), (size, size), axis=(1, 2))
+    exact = np.einsum("bhwcij,ijcf->bhwf", taken, np.float64(kernel), optimize=True)
+    for tile in winograd.TILES:
+        monkeypatch.setattr(winograd, "TILES", (tile,))
+        error = np.abs(np.float64(winograd.convolve(x, kernel)) - exact).max()
+        assert error < largest * np.abs(exact).max(), (tile, error / np.abs(exact).max())
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+@pytest.mark.parametrize("scale", [1e-28, 1e28])
+def test_winograd_keeps_float32_s_range(size, scale):
+    """Where the plain sum's values and gradients are far from 0 and infinity, so are these."""
+    x, kernel, seed = normal((2, 12, 12, 4)), normal((size, size, 4, 5), 1), None
+    small = 0.02 * kernel
+    seed = normal(plain_convolve(x, kernel).shape, 2)
+    found = winograd.convolve(scale * x, small), *winograd.gradients(x, small, scale * seed)
+    want = winograd.convolve(x, small), *winograd.gradients(x, small, seed)
+    for actual, expected in zip(found, want, strict=True):
+        np.testing.assert_allclose(np.float64(actual) / scale, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_winograd_takes_the_tile_with_the_fewest_products():
+    """Of outputs 23 (5x5), 9, 7 and 5 a side (3x3): 8, 3, 3 and 2 tiles of 3; of 4 a side two of 2."""
+    for side, size, tile in ((27, 5, 3), (11, 3, 3), (9, 3, 3), (7, 3, 3), (6, 3, 2)):
+        assert winograd._Tiling((1, side, side, 8), size).tile == tile, (side, size)
 
 
 def test_winograd_names_what_it_cannot_build():
@@ -478,6 +512,7 @@ def test_a_whole_model_has_the_same_gradients_in_both_forms(tiny, monkeypatch):
     plain = gradients()
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
     for actual, expected in zip(jax.tree.leaves(gradients()), jax.tree.leaves(plain), strict=True):
         error = np.abs(actual - expected).max()
         assert error <= 1e-4 * max(1e-3, np.abs(expected).max())

@@ -53,7 +53,7 @@ LAYERS = {
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layers_and_their_gradients_beside_each_other_are_those_alone(layer, monkeypatch):
     """In the form for large work of a CPU, too, which small shapes would not take."""
-    for least in ("LEAST_WORK", "LEAST_TILES"):
+    for least in ("LEAST_WORK", "LEAST_TILES", "LEAST_CHANNELS"):
         monkeypatch.setattr(winograd, least, 1)
     monkeypatch.setattr(winograd, "PART_BYTES", 1)
     monkeypatch.setattr(fourier, "OVERHEAD", 0)

@@ -131,12 +131,13 @@ class Torch:
         torch.backends.cudnn.allow_tf32 = tensor_cores
         torch.backends.cudnn.benchmark = True
         arch, size, batch = settings["arch"], settings["size"], settings["batch_size"]
-        classes, shapes = settings["num_classes"], [(batch, FRAMES.get(arch), 3, size, size)]
+        classes = settings["num_classes"]
         if arch in systems.SYSTEMS:
             self.network = torch_systems.system(arch, classes).to(self.device)
             shapes = list(systems.shapes(arch, batch).values())
         else:
             self.network = Network(arch, classes).to(self.device)
+            shapes = [(batch, FRAMES[arch], 3, size, size)]
         if arch not in ("conv3d", "dap3d"):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.call = torch.compile(self.network) if self.compiled else self.network

@@ -165,31 +165,34 @@ class CnnIrnn(nn.Module):
         x = functional.dropout(x, 0.3, self.training)
         return self.fused(x), self._penalty()
 
-    def _frames(self, x: torch.Tensor, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _frames(self, x: torch.Tensor, train: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
         batch, time = x.shape[:2]
         mean, variance = self.pixels(x.flatten(0, 1), train)
         x = (x - mean) * (variance + 1e-4).rsqrt()
         x = self._cropped(x, train).flatten(0, 1).unsqueeze(1)
-        pooled = []
-        for layer in self.convs:
-            pooled.append(functional.max_pool2d(layer(x), 2))
-            x = functional.dropout(functional.relu(pooled[-1]), 0.25, train)
-        logits = self.frame_logits(x.flatten(1)).unflatten(0, (batch, time))
-        return logits, pooled[1].flatten(1).unflatten(0, (batch, time))
+        first, second, third = self.convs
+
+        def after(x: torch.Tensor) -> torch.Tensor:
+            return functional.dropout(functional.relu(x), 0.25, train)
+
+        maps = functional.max_pool2d(second(after(functional.max_pool2d(first(x), 2))), 2)
+        logits = None
+        if self.part != "irnn":
+            x = after(functional.max_pool2d(third(after(maps)), 2))
+            logits = self.frame_logits(x.flatten(1)).unflatten(0, (batch, time))
+        return logits, maps.flatten(1).unflatten(0, (batch, time))
 
     @staticmethod
     def _cropped(x: torch.Tensor, train: bool) -> torch.Tensor:
         if not train:
             return x[:, :, 2:46, 2:46]
-        places = torch.randint(0, 5, (len(x), 2)).tolist()
-        flips = torch.randint(0, 2, (len(x),)).tolist()
-        parts = [
-            clip[:, row : row + 44, column : column + 44]
-            for clip, (row, column) in zip(x, places, strict=True)
-        ]
-        return torch.stack(
-            [part.flip(-1) if flip else part for part, flip in zip(parts, flips, strict=True)]
-        )
+        count, device = len(x), x.device
+        inside = torch.arange(44, device=device)
+        rows, columns = (torch.randint(0, 5, (count, 1), device=device) + inside for _ in range(2))
+        flips = torch.randint(0, 2, (count, 1), device=device, dtype=torch.bool)
+        columns = torch.where(flips, columns.flip(-1), columns)
+        clips = torch.arange(count, device=device)[:, None, None]
+        return x.movedim(1, -1)[clips, rows[:, :, None], columns[:, None]].movedim(-1, 1)
 
     def _penalty(self) -> torch.Tensor:
         branches = [layer.weight for layer in self.branches]
@@ -208,8 +211,12 @@ class Inception(nn.Module):
         pool = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.trunk = nn.Sequential(
             *(conv(1, 64, 7, 2), pool, conv(64, 192, 3), pool),
-            *(Module(192, 64, 96, 128, 16, 32, 32), Module(256, 128, 128, 192, 32, 96, 64), pool),
-            *(Module(480, 192, 96, 208, 16, 48, 64), pool, nn.Flatten()),
+            *(
+                InceptionModule(192, 64, 96, 128, 16, 32, 32),
+                InceptionModule(256, 128, 128, 192, 32, 96, 64),
+                pool,
+            ),
+            *(InceptionModule(480, 192, 96, 208, 16, 48, 64), pool, nn.Flatten()),
         )
         self.head = dense(512, 4096, 1024, classes)
 
@@ -236,19 +243,28 @@ class Inception(nn.Module):
         # The affine map back, from places in the result to places in the frame, by least squares.
         middle, aim = points.mean(1), target.mean(0)
         x, y = points - middle[:, None], target - aim
-        matrix = (y.T @ x) @ torch.linalg.inv(x.transpose(1, 2) @ x)
-        back = torch.linalg.inv(matrix)
+        matrix = (y.T @ x) @ inverse(x.transpose(1, 2) @ x)
+        # Before any training there is no mean face, and frames are only resized.
+        known = torch.isfinite(target).all()
+        matrix = torch.where(known, matrix, torch.eye(2, device=frames.device))
         steps = (torch.arange(2 * size, device=frames.device) + 0.5) / (2 * size)
         places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
-        shift = aim - (matrix @ middle[..., None])[..., 0]
-        places = (places - shift[:, None, None]) @ back.transpose(1, 2)[:, None]
+        shift = torch.where(known, aim - (matrix @ middle[..., None])[..., 0], 0.0)
+        places = (places - shift[:, None, None]) @ inverse(matrix).transpose(1, 2)[:, None]
         found = functional.grid_sample(
             frames, 2 * places - 1, padding_mode="border", align_corners=False
         )
         return functional.avg_pool2d(found, 2)
 
 
-class Module(nn.Module):
+def inverse(matrices: torch.Tensor) -> torch.Tensor:
+    """Inverses of 2 x 2 matrices [..., 2, 2]."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
+    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return adjugate / (a * d - b * c)[..., None, None]
+
+
+class InceptionModule(nn.Module):
     """Four branches side by side."""
 
     def __init__(self, channels, one, three_in, three, five_in, five, pool) -> None:

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 
 def local_response_norm(
@@ -11,7 +13,8 @@ def local_response_norm(
 
         b_i = a_i / (bias + alpha sum_j a_j^2)^beta,  j from i - size // 2 to i + (size - 1) // 2
 
-    The sum is not divided by `size`, as in the reference's equation; the constants are its, too.
+    The sum is not divided by `size`, as in the reference's equation; the constants are its, too. A channel that is
+    not finite makes all channels of its place NaN.
 
     Args:
         x: [..., channel].
@@ -21,6 +24,12 @@ def local_response_norm(
         beta: as in the equation.
     """
     before, after = size // 2, (size - 1) // 2
-    energy = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(before, after)])
-    total = sum(energy[..., first : first + x.shape[-1]] for first in range(size))
-    return x / (bias + alpha * total) ** beta
+    place = np.arange(x.shape[-1])
+    offset = place[:, None] - place[None]  # of neighbour j (rows) from channel i (columns)
+    near = jnp.asarray((-before <= offset) & (offset <= after), x.dtype)
+    # On a CPU, at 64 channels, shifted copies take eight times as long with their gradient.
+    scale = bias + alpha * jnp.matmul(jnp.square(x), near, precision=lax.Precision.HIGHEST)
+    if beta == 0.75:  # Roots, which a CPU computes many at a time, as it does no power.
+        root = lax.rsqrt(scale)
+        return x * root * jnp.sqrt(root)
+    return x / scale**beta

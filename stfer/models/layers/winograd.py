@@ -10,14 +10,15 @@ The products over channels become one matrix product, batched over the n² posit
 transposes of the same three linear maps, so the backward pass saves as much, and shares the transformed inputs and
 output gradients between both gradients.
 
-Each map is a sum over rows and then one over columns. A sum makes all its n results in one loop over one array: as an
-array for each of the n² positions, the maps were most of what a network's first step waited for the compiler.
+Each transform of a map is a sum over rows and one over columns, that of the kernel a matrix product. A sum makes all
+its results in one loop over one array: as an array for each of the n² positions, the transforms were most of what a
+network's first step waited for the compiler.
 
-The transformed maps are up to n² / m² times as large as the maps, so a batch goes through in parts, in a loop: a
-part's transforms stay in the processor's caches, and their memory does not grow with the batch.
+The transformed maps are some n² / m² times as large as the maps, so a batch goes through in parts, in a loop: a part's
+transforms stay in the processor's caches, and their memory does not grow with the batch.
 
 Rounding, as the largest error over the largest output, of 256 channels (5x5: 96): plain sum 1e-6; F(2, 3) 6e-7,
-F(3, 3) 1.5e-6, F(2, 4) 1e-6, F(3, 4) 1.6e-6, F(2, 5) 1.6e-6, F(3, 5) 3.8e-6.
+F(3, 3) 1.5e-6, F(2, 4) 1e-6, F(3, 4) 2e-6, F(2, 5) 1.6e-6, F(3, 5) 3.8e-6.
 """
 
 import functools
@@ -32,9 +33,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-TILES = (2, 3)  # m: the one with the fewest products; 4 saves more of them, but rounds by 5e-6
+TILES = (
+    2,
+    3,
+)  # m: the one with the fewest products; 4 would save some of the 3x3 kernel's, and round by 5e-6
 LEAST_TILES = 32  # with fewer, transforming the kernel costs more than the products save
 LEAST_WORK = 1_500_000  # products of each of the n² matrix products; the same
+LEAST_CHANNELS = (
+    16  # in and out; with fewer, transforming the other map costs more than the products save
+)
 PART_BYTES = 16_000_000  # of a part's transformed inputs and outputs; an image at least is a part
 MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
 # The interpolation points by their number, n - 1: the pairs around 0 whose largest and mean rounding errors were
@@ -60,7 +67,7 @@ class Transforms(NamedTuple):
 
 @functools.cache
 def transforms(tile: int, size: int) -> Transforms:
-    """F(tile, size) in float32; see `exact_transforms`."""
+    """F(tile, size) in float32; see `exact_transforms`, which says what it raises."""
     matrices = exact_transforms(tile, size)
     return Transforms(*(np.asarray(matrix, dtype=np.float32) for matrix in matrices))
 
@@ -90,9 +97,11 @@ def exact_transforms(tile: int, size: int) -> tuple[list[list[Fraction]], ...]:
     input_rows = [list(row) for row in zip(*to_input, strict=True)]
     kernel_rows = values(size)
     for i, row in enumerate(input_rows):
-        # Whole numbers in B', which meets the largest arrays; the factor goes to G.
+        # Short numbers near 1 in B', which meets the largest arrays; the factor goes to G. The power of two keeps what
+        # is very large or small within float32's range.
         factor = Fraction(lcm(*(entry.denominator for entry in row)))
         factor /= gcd(*(int(entry * factor) for entry in row))
+        factor /= 1 << int(max(abs(entry * factor) for entry in row)).bit_length() - 1
         input_rows[i] = [entry * factor for entry in row]
         kernel_rows[i] = [entry / factor for entry in kernel_rows[i]]
     output_rows = [list(row) for row in zip(*values(tile), strict=True)]
@@ -144,8 +153,7 @@ class _Tiling:
             tiles = -(-self.out_height // tile) * -(-self.out_width // tile)
             return (tile + kernel_size - 1) ** 2 * tiles
 
-        usable = [tile for tile in TILES if tile + kernel_size - 2 in _POINTS]
-        self.tile = min(usable, key=positions)
+        self.tile = min(TILES, key=positions)
         self.n = self.tile + kernel_size - 1
         self.down, self.across = -(-self.out_height // self.tile), -(-self.out_width // self.tile)
         self.matrices = transforms(self.tile, kernel_size)
@@ -231,7 +239,7 @@ def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
     rows, columns, channels, features = kernel_shape
     if rows != columns or not 3 <= rows <= 5:
         return False
-    if not isinstance(x_shape[0], int):
+    if min(channels, features) < LEAST_CHANNELS or not isinstance(x_shape[0], int):
         return False  # A symbolic batch (`jax.export`) may be of any size.
     tiling = _Tiling(x_shape, rows)
     tiles = tiling.batch * tiling.down * tiling.across

@@ -77,7 +77,7 @@ class InceptionModule(nn.Module):
         one = conv(x, widths.one, 1, "one")
         three = conv(conv(x, widths.three_in, 1, "three_in"), widths.three, 3, "three")
         five = conv(conv(x, widths.five_in, 1, "five_in"), widths.five, 5, "five")
-        pooled = nn.max_pool(x, (3, 3), (1, 1), "SAME")
+        pooled = max_pool_windows(x, 3, 1, margin=1)
         return jnp.concatenate([one, three, five, conv(pooled, widths.pool, 1, "pool")], axis=-1)
 
 

@@ -86,6 +86,9 @@ def test_response_norm_against_a_loop(random):
             near = x[..., max(0, i - size // 2) : i + size // 2 + 1]
             expected[..., i] = x[..., i] / (2 + 1e-4 * (near**2).sum(-1)) ** 0.75
         np.testing.assert_allclose(local_response_norm(jnp.asarray(x), size), expected, rtol=1e-5)
+        other = local_response_norm(jnp.asarray(x), size, beta=0.5)
+        scale = (x / expected) ** (4 / 3)
+        np.testing.assert_allclose(other, x / scale**0.5, rtol=1e-5)
 
 
 def test_geometry_ignores_place_and_the_scale_of_each_axis(random):

@@ -1,6 +1,7 @@
 """Inception on a registered face: counts, sizes, a module by SciPy, pools by explicit windows, registration."""
 
 import counting
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +101,27 @@ def test_pools_against_explicit_windows(random, size, ceil):
     starts = range(0, size - 3 + 1 if not ceil else size - 1, 2)
     expected = [[x[0, r : r + 3, c : c + 3].max((0, 1)) for c in starts] for r in starts]
     np.testing.assert_array_equal(max_pool_windows(jnp.asarray(x), 3, 2, ceil=ceil)[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 9, 3), (1, 6, 6, 2), (1, 3, 4, 1)])
+@pytest.mark.parametrize(
+    ("window", "stride", "ceil", "margin"),
+    [(3, 2, True, 0), (3, 2, False, 0), (3, 1, False, 1), (2, 3, True, 1)],
+)
+def test_pools_and_their_gradients_equal_xla_s(random, shape, window, stride, ceil, margin):
+    """With ties: whole numbers of a few values."""
+    x = jnp.asarray(random.integers(0, 5, shape), jnp.float32)
+    ours, pull = jax.vjp(lambda x: max_pool_windows(x, window, stride, ceil=ceil, margin=margin), x)
+    beyond = []  # The pixels that a last window needs at the end.
+    for side in shape[1:3]:
+        spare = (side + 2 * margin - window) % stride
+        beyond.append((margin, margin + (stride - spare if ceil and spare else 0)))
+    plain, pull_plain = jax.vjp(
+        lambda x: nn.max_pool(x, (window, window), (stride, stride), beyond), x
+    )
+    np.testing.assert_array_equal(ours, plain)
+    gradient = jnp.asarray(random.normal(size=plain.shape), jnp.float32)
+    np.testing.assert_allclose(pull(gradient)[0], pull_plain(gradient)[0], atol=1e-6)
 
 
 def test_mean_pool(random):

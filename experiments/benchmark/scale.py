@@ -256,6 +256,9 @@ def _one_fold(folder: Path, batch_size: int) -> dict[str, Any]:
     from stfer.runs.folds import Engines
 
     with tempfile.TemporaryDirectory() as workdir:
+        # From here on: what the set's making took is not what its use takes.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
         shards = load_shards(folder)
         plan = _plan(shards, "kfold", workdir, batch_size)
         engines = Engines(plan, resident=False)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stfer.data.shards import format as shard_format
+from stfer.data.shards.pages import Pages
 from stfer.data.shards.streams import (
     FRAMES,
     Stream,
@@ -62,6 +63,7 @@ class Shards:
     _views: Mapping[str, Sequence[tuple[np.ndarray, int]]]
     _lacking: Mapping[str, str] = field(default_factory=dict)
     more: tuple[Mapping[str, str], ...] = ()
+    _pages: Pages = field(default_factory=Pages)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +81,9 @@ class Shards:
         if name not in self._views:
             self.check_streams([name])
         array, offset = self._views[name][index]
-        return array[offset : offset + int(self.lengths[index])]
+        rows = array[offset : offset + int(self.lengths[index])]
+        self._pages.read(array, rows.nbytes)
+        return rows
 
     def check_streams(self, names: Iterable[str]) -> None:
         """Raise ValueError unless the set has all of these streams; says what it has."""

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from stfer.training.augment import Faces, make_augmentation, mirror
-from stfer.training.augment.faces import warp
+from stfer.training.augment.faces import blurred, warp
 
 STILL = Faces(
     mirror=False, scale=(1.0, 1.0), stretch=0.0, degrees=0.0, shift=0.0, jitter_scale=0.0, jitter_degrees=0.0,
@@ -88,3 +89,33 @@ def test_an_unknown_strength_lists_those_that_there_are():
     with pytest.raises(ValueError, match="has no strength 'rotation'; it has mirror, scale"):
         make_augmentation("faces", {"rotation": 3})
     assert make_augmentation("none", {}) is None
+
+
+def test_warping_equals_scipy_s_at_every_pixel():
+    """Also where a place is a pixel's edge to rounding, which is another pixel's part when it is computed twice."""
+    clips, side = 32, 170
+    frames = np.random.default_rng(0).random((clips, 1, side, side, 3), np.float32)
+    keys = jax.random.split(jax.random.key(0), clips)
+    views = jax.vmap(lambda key: Faces()._view(key, 1)[:2])
+    warped = jax.jit(jax.vmap(lambda frames, view: warp(frames, *view)))(frames, views(keys))
+    y, x = np.meshgrid(*[np.arange(side) - (side - 1) / 2] * 2, indexing="ij")
+    for clip, matrix, shift, found in zip(frames, *views(keys), warped, strict=True):
+        places = np.stack([x, y], -1) @ np.float64(matrix[0]).T + np.float64(shift[0]) * side
+        places = np.clip(places + (side - 1) / 2, 0, side - 1)
+        rows_and_columns = [places[..., 1], places[..., 0]]
+        for channel in range(3):
+            wanted = map_coordinates(clip[0, ..., channel], rows_and_columns, order=1)
+            np.testing.assert_allclose(found[0, ..., channel], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.7, 2.0])
+def test_blur_is_a_gaussian_of_what_is_inside(sigma):
+    frames = np.random.default_rng(0).random((2, 20, 17, 3), np.float32)
+    kernels = []
+    for side in (20, 17):
+        apart = np.arange(side)[:, None] - np.arange(side)[None]
+        weights = np.exp(-0.5 * (apart / sigma) ** 2)
+        kernels.append(weights / weights.sum(1, keepdims=True))
+    wanted = np.einsum("ij,tjkc,lk->tilc", kernels[0], frames, kernels[1])
+    found = jax.jit(blurred, static_argnums=2)(frames, sigma, 8)
+    np.testing.assert_allclose(found, wanted, atol=2e-4)

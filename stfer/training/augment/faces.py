@@ -5,11 +5,14 @@ from frame to frame is a small jitter drawn once a frame. Frames of one clip the
 two frames shows the face, and the jitter of its box, not the augmentation. Landmarks follow the view.
 """
 
+import functools
+import math
+import operator
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from stfer.data.faces.points import MIRRORED
 from stfer.training.augment.registry import Example, register_augmentation
@@ -76,7 +79,11 @@ class Faces:
             changed["landmarks"] = _moved(example["landmarks"], matrix[0], shift[0], mirrored)
         if "frames" in example:
             frames = warp(example["frames"], matrix, shift)
-            frames = self._record(self._relight(frames, light), lens)
+            # Without the barriers XLA computes each change of a pixel again for every use of it.
+            frames = lax.optimization_barrier(
+                self._relight(lax.optimization_barrier(frames), light)
+            )
+            frames = self._record(frames, lens)
             changed["frames"] = self._erase(frames, cover)
         return example | changed
 
@@ -119,7 +126,10 @@ class Faces:
         if channels == 3:
             gain = gain * jnp.exp(self.colour * jax.random.normal(keys[2], (1, 1, 1, 3)))
         gain = gain * (1.0 + self.flicker * jax.random.normal(keys[3], (time, 1, 1, 1)))
-        frames = jnp.clip(frames * gain, 1e-3, 1.0) ** jnp.exp(a_clip(keys[4], self.gamma))
+        gamma = jnp.exp(a_clip(keys[4], self.gamma))
+        frames = jnp.exp(
+            gamma * jnp.log(jnp.clip(frames * gain, 1e-3, 1.0))
+        )  # A third of a power's time.
         mean = frames.mean()
         frames = mean + (frames - mean) * jnp.exp(a_clip(keys[5], self.contrast))
         frames = frames + a_clip(keys[6], self.brightness)
@@ -135,8 +145,8 @@ class Faces:
         if self.blur:
             sigma = jax.random.uniform(keys[1], maxval=self.blur * max(height, width))
             sigma = jnp.where(jax.random.bernoulli(keys[0]), 0.05, jnp.maximum(sigma, 0.05))
-            down, across = _gaussian(height, sigma), _gaussian(width, sigma)
-            frames = jnp.einsum("ij,tjkc,lk->tilc", down, frames, across)
+            radius = math.ceil(3.5 * self.blur * max(height, width))
+            frames = blurred(frames, sigma, min(radius, max(height, width) - 1))
         if self.noise:
             level = jax.random.uniform(keys[2], maxval=self.noise)
             # Four bytes a pixel add up to a nearly normal number, at a fraction of an inverse error function's cost.
@@ -162,11 +172,33 @@ class Faces:
         return jnp.where(covered[None, :, :, None], jax.random.uniform(keys[3]), frames)
 
 
-def _gaussian(side: int, sigma: Array) -> Array:
-    """A blur of `sigma` pixels as a matrix [side, side], rows sum to 1."""
-    places = jnp.arange(side)
-    weights = jnp.exp(-0.5 * jnp.square((places[:, None] - places[None, :]) / sigma))
-    return weights / weights.sum(-1, keepdims=True)
+def blurred(frames: Array, sigma: Array, radius: int) -> Array:
+    """Frames through a Gaussian of `sigma` pixels, cut off at `radius`; beyond the border nothing is seen.
+
+    Args:
+        frames: float32 [time, height, width, channel].
+        sigma: float32 [].
+        radius: Pixels.
+    """
+    time, height, width, channels = frames.shape
+    weights = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / sigma))
+
+    def sums(x: Array, axis: int, step: int = 1) -> Array:
+        """Weighted sums over neighbours `step` places apart."""
+        padding = [(radius * step,) * 2 if place == axis else (0, 0) for place in range(x.ndim)]
+        # Without the barrier XLA checks the bounds of every neighbour of every pixel.
+        whole = lax.optimization_barrier(jnp.pad(x, padding))
+        parts = [
+            weights[i] * lax.slice_in_dim(whole, i * step, i * step + x.shape[axis], axis=axis)
+            for i in range(2 * radius + 1)
+        ]
+        return functools.reduce(operator.add, parts)
+
+    # Rows are one axis with their channels, so that the last axis is a long one.
+    rows = sums(frames.reshape(time, height, width * channels), axis=1)
+    rows = sums(rows, axis=2, step=channels)
+    inside = sums(jnp.ones(height), 0)[:, None] * sums(jnp.ones(width), 0)[None]
+    return rows.reshape(frames.shape) / inside[None, ..., None]
 
 
 def warp(frames: Array, matrix: Array, shift: Array) -> Array:
@@ -187,19 +219,29 @@ def warp(frames: Array, matrix: Array, shift: Array) -> Array:
     places = jnp.clip(places, 0.0, limits)
     corner = jnp.minimum(jnp.floor(places), limits - 1.0)
     first = corner.astype(jnp.int32)[..., 1] * width + corner.astype(jnp.int32)[..., 0]
+    # Settled here: computed again in another place, a floor may be another pixel's, and its part would not fit.
+    first, part = lax.optimization_barrier((first, places - corner))
 
     def one(frame: Array, first: Array, part: Array) -> Array:
         across, down = part[:, :1], part[:, 1:]
-        pixels = frame.reshape(-1, channels)
+        pixels = frame.reshape(-1)
 
-        def at(offset: int) -> Array:
-            return pixels.at[first + offset].get(mode="promise_in_bounds")
+        def pairs(offset: int) -> Array:
+            """Each pixel and its right neighbour: [pixel, 2 * channel]."""
+            return lax.gather(
+                pixels,
+                ((first + offset) * channels)[:, None],
+                lax.GatherDimensionNumbers((1,), (), (0,)),
+                (2 * channels,),
+                mode="promise_in_bounds",
+            )
 
-        upper = at(0) + across * (at(1) - at(0))
-        lower = at(width) + across * (at(width + 1) - at(width))
-        return (upper + down * (lower - upper)).reshape(height, width, channels)
+        upper, lower = pairs(0), pairs(width)
+        both = upper + down * (lower - upper)
+        left, right = both[:, :channels], both[:, channels:]
+        return (left + across * (right - left)).reshape(height, width, channels)
 
-    return jax.vmap(one)(frames, first, places - corner)
+    return jax.vmap(one)(frames, first, part)
 
 
 def _moved(points: Array, matrix: Array, shift: Array, mirrored: Array) -> Array:

@@ -44,12 +44,7 @@ def define_flags() -> None:
     flags.DEFINE_string("yunet_model", None, "The file face_detection_yunet_2023mar.onnx.")
     flags.DEFINE_integer("workers", None, "Processes (default: all usable cores).", 1, 256)
     flags.DEFINE_bool("check", False, "Look at the folders only: read no pixel, write nothing.")
-    flags.DEFINE_integer(
-        "benchmark",
-        0,
-        "Time so many frames (with --landmarks) on one core and write nothing.",
-        0,
-    )
+    flags.DEFINE_integer("benchmark", 0, "Time so many frames on one core, write nothing.", 0)
     several = (
         "Detectors to compare, lbp,yunet: OUT gets the frames on which they differ, and no shards."
     )

@@ -23,9 +23,8 @@ LEAST_BLOCK = 64_000_000  # Bytes; a smaller block that is not found again does 
 MOST_GROWN = 128_000_000  # Bytes that a process may have grown by since the first call after pages were given back.
 
 _STATM = Path("/proc/self/statm")
-_level: int | None = (
-    None  # The bytes after that call, 0 until then; None where nothing is given back.
-)
+# The bytes after that call, 0 until then; None where nothing is given back.
+_level: int | None = None
 
 
 def keep_freed_memory() -> bool:
@@ -64,8 +63,7 @@ def give_back() -> bool:
         _level = now
     if now < _level + MOST_GROWN:
         return False
-    ctypes.CDLL(None).malloc_trim(0)
-    _level = 0
+    _trim()
     return True
 
 
@@ -85,8 +83,14 @@ def make_room(size: int) -> bool:
         share = _share_kept(size)
         if share is None or share >= 0.5:
             return False
-    ctypes.CDLL(None).malloc_trim(0)
+    _trim()
     return True
+
+
+def _trim() -> None:
+    global _level
+    ctypes.CDLL(None).malloc_trim(0)
+    _level = 0
 
 
 def _share_kept(size: int) -> float | None:

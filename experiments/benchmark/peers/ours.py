@@ -29,7 +29,6 @@ class Ours:
         if settings["precision"] != "bfloat16":
             jax.config.update("jax_default_matmul_precision", settings["precision"])
         dtype = jnp.bfloat16 if settings["precision"] == "bfloat16" else jnp.float32
-        fields = settings.get("fields", {})
         name, batch, size = settings["arch"], settings["batch_size"], settings["size"]
         system = systems.SYSTEMS.get(name)
         fields = system.fields if system else settings.get("fields", {})

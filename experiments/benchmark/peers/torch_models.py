@@ -142,7 +142,7 @@ class Torch:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.call = torch.compile(self.network) if self.compiled else self.network
         self.clips = [torch.rand(shape, device=self.device) for shape in shapes]
-        self.labels = (torch.arange(batch) % settings["num_classes"]).to(self.device)
+        self.labels = (torch.arange(batch) % classes).to(self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-5, eps=1e-7, fused=True)
         return sum(parameter.numel() for parameter in self.network.parameters())
 

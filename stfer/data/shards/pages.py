@@ -23,7 +23,7 @@ class Pages:
         return (Pages, ())  # What a process has read is its own.
 
     def read(self, array: np.ndarray, size: int) -> None:
-        """Count `size` bytes of an array that are about to be read, and let pages go where it is time."""
+        """Count `size` bytes of an array that are handed out to be read, and let pages go where it is time."""
         file = array.base
         if not isinstance(file, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
             return

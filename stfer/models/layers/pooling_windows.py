@@ -18,7 +18,7 @@ def max_pool_windows(
     """Maximum over square windows.
 
     Where the maximum occurs more than once in a window, the gradient goes to the first occurrence in row-major order.
-    There is a reverse-mode derivative only.
+    There is a reverse-mode derivative only. Its work grows with the window's area: it is for small windows.
 
     Args:
         x: [batch, height, width, channel].
@@ -26,16 +26,28 @@ def max_pool_windows(
         stride: pixels from window to window.
         ceil: whether a last window that hangs over the edge counts, as in Caffe: ceil((size - window) / stride) + 1
             outputs a side, else floor. The part beyond the edge never wins.
-        margin: pixels around x that never win, either.
+        margin: pixels around x that never win, either; fewer than the window's.
+
+    Raises:
+        ValueError: a window is larger than x with its margin, or than 16 pixels, or the margin than a window.
     """
     padding = []
+    if window > _LARGEST or margin >= window:
+        raise ValueError(
+            f"window is {window} and margin {margin}; they must be at most {_LARGEST} and less than that"
+        )
     for side in x.shape[1:3]:
         side += 2 * margin
+        if side < window:
+            raise ValueError(
+                f"x is {x.shape[1]} by {x.shape[2]} pixels, less than a window of {window}"
+            )
         steps = -(-(side - window) // stride) if ceil else (side - window) // stride
         padding.append((margin, margin + max(steps * stride + window - side, 0)))
     return _max_pool(x, window, stride, tuple(padding))
 
 
+_LARGEST = 16  # pixels a side: the winner's number is a byte
 Padding = tuple[tuple[int, int], ...]
 
 

@@ -13,8 +13,8 @@ def local_response_norm(
 
         b_i = a_i / (bias + alpha sum_j a_j^2)^beta,  j from i - size // 2 to i + (size - 1) // 2
 
-    The sum is not divided by `size`, as in the reference's equation; the constants are its, too. A channel that is
-    not finite makes all channels of its place NaN.
+    The sum is not divided by `size`, as in the reference's equation; the constants are its, too. A channel whose
+    square is not finite makes all channels of its place NaN.
 
     Args:
         x: [..., channel].

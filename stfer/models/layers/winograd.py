@@ -33,15 +33,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-TILES = (
-    2,
-    3,
-)  # m: the one with the fewest products; 4 would save some of the 3x3 kernel's, and round by 5e-6
-LEAST_TILES = 32  # with fewer, transforming the kernel costs more than the products save
-LEAST_WORK = 1_500_000  # products of each of the n² matrix products; the same
-LEAST_CHANNELS = (
-    16  # in and out; with fewer, transforming the other map costs more than the products save
-)
+# m: the one with the fewest products. 4 would save some of the 3x3 kernel's, and round by 5e-6.
+TILES = (2, 3)
+# With fewer tiles, products of one of the n² matrix products, or channels in or out, the transforms cost more than the
+# products save.
+LEAST_TILES = 32
+LEAST_WORK = 300_000
+LEAST_CHANNELS = 16
 PART_BYTES = 16_000_000  # of a part's transformed inputs and outputs; an image at least is a part
 MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
 # The interpolation points by their number, n - 1: the pairs around 0 whose largest and mean rounding errors were

@@ -127,9 +127,8 @@ class Faces:
             gain = gain * jnp.exp(self.colour * jax.random.normal(keys[2], (1, 1, 1, 3)))
         gain = gain * (1.0 + self.flicker * jax.random.normal(keys[3], (time, 1, 1, 1)))
         gamma = jnp.exp(a_clip(keys[4], self.gamma))
-        frames = jnp.exp(
-            gamma * jnp.log(jnp.clip(frames * gain, 1e-3, 1.0))
-        )  # A third of a power's time.
+        logarithms = jnp.log(jnp.clip(frames * gain, 1e-3, 1.0))
+        frames = jnp.exp(gamma * logarithms)  # In a third of a power's time.
         mean = frames.mean()
         frames = mean + (frames - mean) * jnp.exp(a_clip(keys[5], self.contrast))
         frames = frames + a_clip(keys[6], self.brightness)
@@ -205,7 +204,7 @@ def warp(frames: Array, matrix: Array, shift: Array) -> Array:
     """Look at each frame through an affine map, bilinear; beyond the frame its border is repeated.
 
     Args:
-        frames: float32 [time, height, width, channel].
+        frames: float32 [time, height, width, channel], of two pixels a side or more.
         matrix: float32 [time, 2, 2], see `Faces`.
         shift: float32 [time, 2].
     """
@@ -217,7 +216,7 @@ def warp(frames: Array, matrix: Array, shift: Array) -> Array:
     places = jnp.stack([x, y], -1).reshape(-1, 2) - middle  # [pixel, (x, y)]
     places = jnp.einsum("pi,tji->tpj", places, matrix) + shift[:, None] * side + middle[None]
     places = jnp.clip(places, 0.0, limits)
-    corner = jnp.minimum(jnp.floor(places), limits - 1.0)
+    corner = jnp.maximum(jnp.minimum(jnp.floor(places), limits - 1.0), 0.0)
     first = corner.astype(jnp.int32)[..., 1] * width + corner.astype(jnp.int32)[..., 0]
     # Settled here: computed again in another place, a floor may be another pixel's, and its part would not fit.
     first, part = lax.optimization_barrier((first, places - corner))

@@ -124,6 +124,12 @@ def test_pools_and_their_gradients_equal_xla_s(random, shape, window, stride, ce
     np.testing.assert_allclose(pull(gradient)[0], pull_plain(gradient)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize(("window", "margin"), [(5, 0), (17, 7), (3, 3)])
+def test_windows_that_do_not_fit_are_named(window, margin):
+    with pytest.raises(ValueError, match=f"window (is|of) {window}"):
+        max_pool_windows(jnp.ones((1, 4, 4, 1)), window, 2, margin=margin)
+
+
 def test_mean_pool(random):
     x = random.normal(size=(2, 3, 5, 4, 2)).astype(np.float32)
     expected = x[..., :4, :, :].reshape(2, 3, 2, 2, 2, 2, 2).mean((3, 5))

@@ -33,9 +33,8 @@ def test_a_program_compiles_once_and_has_room_made(asked):
 
 
 def test_elsewhere_it_is_the_function_alone(asked, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    program = Program(jax.jit(scaled))
-    monkeypatch.undo()
-    monkeypatch.setattr(freed_memory, "make_room", asked.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        program = Program(jax.jit(scaled))
     program(jnp.ones((64, 8)))
     assert asked == []

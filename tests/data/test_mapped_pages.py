@@ -19,10 +19,12 @@ def test_pages_that_were_read_are_let_go(tmp_path, monkeypatch, most, kept):
     clips = ((f"c{n}", f"s{n % 4}", "happiness", noise[n]) for n in range(CLIPS))
     shards = load_shards(write_shards(tmp_path / "set", clips, name="set"))
     monkeypatch.setattr(pages, "MOST_READ", most)
+    first = shards.frames(0)
     for _ in range(2):
         for number in range(CLIPS):
             np.testing.assert_array_equal(shards.frames(number), noise[number])
     resident = _resident_bytes(tmp_path)
+    np.testing.assert_array_equal(first, noise[0])  # A view from before is read again.
     assert (resident > 15_000_000) == kept, resident
     if not kept:
         assert resident < 4_000_000

@@ -12,6 +12,7 @@ All are of the process, as malloc's settings are.
 
 import contextlib
 import ctypes
+import functools
 import os
 import time
 from pathlib import Path
@@ -27,6 +28,11 @@ _STATM = Path("/proc/self/statm")
 _level: int | None = None
 
 
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
 def keep_freed_memory() -> bool:
     """Tell malloc to reuse large blocks instead of unmapping them; best called before there are threads.
 
@@ -35,7 +41,7 @@ def keep_freed_memory() -> bool:
     """
     global _level
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = _library().mallopt
     except (AttributeError, OSError, TypeError):
         return False
     settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST))
@@ -89,13 +95,13 @@ def make_room(size: int) -> bool:
 
 def _trim() -> None:
     global _level
-    ctypes.CDLL(None).malloc_trim(0)
+    _library().malloc_trim(0)
     _level = 0
 
 
 def _share_kept(size: int) -> float | None:
     """The share in memory of the block that malloc would give; None where it gives none or the system does not say."""
-    library, block = ctypes.CDLL(None), ctypes.c_void_p()
+    library, block = _library(), ctypes.c_void_p()
     if library.posix_memalign(ctypes.byref(block), _ALIGNMENT, ctypes.c_size_t(size)):
         return None  # There is no room at all; the program itself will say so.
     assert block.value is not None
@@ -106,7 +112,7 @@ def _share_kept(size: int) -> float | None:
 
 def _share_in_memory(address: int, size: int, places: int = 64) -> float | None:
     """The share of a block's pages that are in memory, of some of them; None where the system does not say."""
-    library, page = ctypes.CDLL(None), os.sysconf("SC_PAGE_SIZE")
+    library, page = _library(), os.sysconf("SC_PAGE_SIZE")
     first, last = -(-address // page), (address + size) // page - 1
     answer, found = ctypes.c_ubyte(), 0
     for number in range(places):

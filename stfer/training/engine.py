@@ -64,7 +64,7 @@ class Engine:
     """
 
     _init: Callable[..., Any]
-    _train: Any
+    _train: Callable[..., Any]
     _no_moments: Callable[..., Any]
     _add_moments: Callable[..., Any]
     _use_moments: Callable[..., Any]

@@ -11,6 +11,9 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
+_LARGEST = 16  # pixels a side: the winner's number is a byte
+Padding = tuple[tuple[int, int], ...]
+
 
 def max_pool_windows(
     x: jax.Array, window: int, stride: int, *, ceil: bool = False, margin: int = 0
@@ -29,7 +32,7 @@ def max_pool_windows(
         margin: pixels around x that never win, either; fewer than the window's.
 
     Raises:
-        ValueError: a window is larger than x with its margin, or than 16 pixels, or the margin than a window.
+        ValueError: no window fits into x with its margin, or it is larger than 16 pixels, or the margin not smaller.
     """
     padding = []
     if window > _LARGEST or margin >= window:
@@ -38,17 +41,13 @@ def max_pool_windows(
         )
     for side in x.shape[1:3]:
         side += 2 * margin
-        if side < window:
-            raise ValueError(
-                f"x is {x.shape[1]} by {x.shape[2]} pixels, less than a window of {window}"
-            )
         steps = -(-(side - window) // stride) if ceil else (side - window) // stride
+        if steps < 0:
+            raise ValueError(
+                f"x is {x.shape[1]} by {x.shape[2]} pixels: a window of {window} does not fit"
+            )
         padding.append((margin, margin + max(steps * stride + window - side, 0)))
     return _max_pool(x, window, stride, tuple(padding))
-
-
-_LARGEST = 16  # pixels a side: the winner's number is a byte
-Padding = tuple[tuple[int, int], ...]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

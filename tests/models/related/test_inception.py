@@ -130,6 +130,14 @@ def test_windows_that_do_not_fit_are_named(window, margin):
         max_pool_windows(jnp.ones((1, 4, 4, 1)), window, 2, margin=margin)
 
 
+def test_a_window_may_hang_over_a_smaller_map():
+    """As Inception's last pool over 2x2 of a crop of 40 pixels does."""
+    x = jnp.array([[1.0, 4.0], [3.0, 2.0]])[None, ..., None]
+    pooled, pull = jax.vjp(lambda x: max_pool_windows(x, 3, 2, ceil=True), x)
+    np.testing.assert_array_equal(pooled, [[[[4.0]]]])
+    np.testing.assert_array_equal(pull(pooled)[0][0, ..., 0], [[0.0, 4.0], [0.0, 0.0]])
+
+
 def test_mean_pool(random):
     x = random.normal(size=(2, 3, 5, 4, 2)).astype(np.float32)
     expected = x[..., :4, :, :].reshape(2, 3, 2, 2, 2, 2, 2).mean((3, 5))

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from stfer.models.layers.contrast import WHOLE_CLIPS, normalized
 from stfer.models.layers.convolution import Convolution
+from stfer.models.layers.dropout import Dropout
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool, plain_max_pool
 from stfer.models.layers.towers import TOWER_AXIS, over_towers
@@ -164,9 +165,9 @@ class Head(nn.Module):
         out = {}
         for number, features in enumerate(self.features, start=1):
             name = f"dense{number}"
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout)(x, train)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         return dense(self.num_classes, jnp.float32, "logits")(x), out
 
 

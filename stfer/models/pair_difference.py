@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from stfer.models.blocks import Endpoints, dense
 from stfer.models.layers.contrast import grey, normalized
 from stfer.models.layers.convolution import Convolution
+from stfer.models.layers.dropout import Dropout
 from stfer.models.layers.normalization import BatchNorm
 from stfer.models.layers.pooling import max_pool
 
@@ -94,9 +95,9 @@ class PairDifference(nn.Module):
             if number in self.pooled:
                 x = out[f"pool{number}"] = max_pool(x)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         x = out["dense"] = nn.relu(dense(self.head_features, self.dtype, "dense")(x))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         logits = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out | {"logits": logits}
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, FrameByFrame, dense, named
+from stfer.models.layers.dropout import Dropout
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
@@ -78,11 +79,11 @@ class RNN(FrameByFrame):
         """Build the shared tower, the recurrent cell and the logits."""
         super().setup()
         self.gru = GRU(self.units, self.recurrent_activation, self.dtype)
-        self.drop = nn.Dropout(self.dropout)
+        self.drop = Dropout(self.dropout)
         self.logits = dense(self.num_classes, jnp.float32)
 
     def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Run the GRU over the features [batch, frames, features] and classify its last state."""
         states = self.gru(jnp.moveaxis(features, 1, 0))
-        last = self.drop(states[-1], deterministic=not train)
+        last = self.drop(states[-1], train)
         return self.logits(last), named(gru={"states": jnp.moveaxis(states, 0, 1)})

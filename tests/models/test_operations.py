@@ -12,7 +12,7 @@ from tiny_models import QUICK, TINY
 
 from properties import examples
 from stfer.models import create_model
-from stfer.models.layers import convolution, fourier, pooling, winograd
+from stfer.models.layers import convolution, fourier, patches, pooling, winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.layers.pooling import max_pool, plain_max_pool
 from stfer.models.layers.towers import TOWER_AXIS
@@ -50,6 +50,7 @@ def small_work_too(monkeypatch):
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
     monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
     monkeypatch.setattr(fourier, "OVERHEAD", 0)
+    monkeypatch.setattr(patches, "LEAST_PRODUCTS", 0)
 
 
 def normal(shape, seed=0):
@@ -116,7 +117,9 @@ def test_any_convolution_and_its_gradients_equal_xla_s(case, part_bytes):
         for name in ("LEAST_WORK", "LEAST_TILES", "LEAST_CHANNELS"):
             patch.setattr(winograd, name, 0)
         patch.setattr(fourier, "OVERHEAD", 0)
-        patch.setattr(winograd, "PART_BYTES", part_bytes)
+        patch.setattr(patches, "LEAST_PRODUCTS", 0)
+        for operation in (winograd, patches):
+            patch.setattr(operation, "PART_BYTES", part_bytes)
         check_against_xla(*case)
 
 
@@ -132,17 +135,51 @@ def test_the_paper_s_larger_layers_take_the_fast_form():
     assert not winograd.pays((1, 11, 11, 256), (3, 3, 256, 384))
 
 
-@pytest.mark.parametrize(("batch", "parts"), [(1, (1, 1)), (6, (3, 2)), (7, (4, 2))])
+@pytest.mark.parametrize(("batch", "parts"), [(1, 1), (6, 3), (7, 4)])
 def test_a_batch_goes_through_in_parts(batch, parts, monkeypatch):
     """With parts of one size, with a last part that is short, and in one part."""
     x, kernel, seed = normal((batch, 8, 9, 4)), normal((3, 3, 4, 5), 1), normal((batch, 6, 7, 5), 2)
     of_an_image = 4 * 25 * 2 * 3 * (4 + 5)  # bytes, tiles of 5x5 values, 2 x 3 tiles, channels
     monkeypatch.setattr(winograd, "PART_BYTES", 2 * of_an_image)
-    assert winograd._parts(x.shape, kernel.shape) == parts
+    assert winograd._in_parts(x, kernel)[0] == parts
     found = winograd.convolve(x, kernel), *winograd.gradients(x, kernel, seed)
     expected, pull_back = jax.vjp(plain_convolve, x, kernel)
     for mine, theirs in zip(found, (expected, *pull_back(seed)), strict=True):
         assert_float32_close(mine, theirs)
+
+
+# Taps in whole blocks or not, more and fewer columns than a block, parts of one size, a short last part, one part.
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "kernel_shape", "images"),
+    [(4, 13, 12, (9, 9, 1, 2), 2), (7, 9, 10, (4, 7, 3, 2), 2), (3, 5, 4, (2, 3, 5, 1), 9)],
+)
+def test_the_gradient_by_a_kernel_of_few_channels(
+    batch, height, width, kernel_shape, images, monkeypatch
+):
+    x = normal((batch, height, width, kernel_shape[2]))
+    kernel = jnp.zeros(kernel_shape)
+    value, pull_back = jax.vjp(lambda k: plain_convolve(x, k), kernel)
+    seed = normal(value.shape, 1)
+    parts = []
+
+    def divide(batch, image_bytes, part_bytes):
+        parts.append(-(-batch // images))
+        return parts[-1], images
+
+    monkeypatch.setattr(patches.batch_parts, "divide", divide)
+    found = patches.kernel_gradient(x, kernel_shape, seed)
+    assert_float32_close(found, pull_back(seed)[0])
+    assert parts == [-(-batch // images)]
+
+
+def test_first_layers_take_the_gradient_of_patches():
+    assert patches.pays((320, 52, 52, 1), (9, 9, 1, 32))
+    assert patches.pays((32, 64, 64, 3), (5, 5, 3, 64))
+    for few in (
+        ((320, 26, 26, 32), (5, 5, 32, 32)),  # channels are many
+        ((1, 52, 52, 1), (9, 9, 1, 32)),  # pixels
+    ):
+        assert not patches.pays(*few), few
 
 
 @pytest.mark.slow

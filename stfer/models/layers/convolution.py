@@ -5,7 +5,8 @@
 enough channels for its matrix units. On a CPU, XLA's gradient by the kernel takes several times as long as the
 convolution itself, so there float32 convolutions in two dimensions, where that costs little at stride 1, go through
 `stfer.models.layers.winograd`, with their own gradient; those with large kernels and many channels go through
-`stfer.models.layers.fourier`.
+`stfer.models.layers.fourier`; and with few channels in, the gradient by the kernel is that of
+`stfer.models.layers.patches`.
 """
 
 import functools
@@ -19,7 +20,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.typing import DTypeLike
 
-from stfer.models.layers import fourier, winograd
+from stfer.models.layers import fourier, patches, winograd
 from stfer.models.layers.rearrangement import (
     grows,
     input_at_stride_1,
@@ -207,7 +208,10 @@ def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
     if winograd.pays(x.shape, kernel.shape) and not keeps_stride:
         return pull_back(winograd.gradients(x, kernel, gradient))
-    return pull_back(_plain_backward(stride if keeps_stride else 1, x, kernel, gradient))
+    by_x, by_kernel = _plain_backward(stride if keeps_stride else 1, x, kernel, gradient)
+    if patches.pays(x.shape, kernel.shape) and not keeps_stride:
+        by_kernel = patches.kernel_gradient(x, kernel.shape, gradient)
+    return pull_back((by_x, by_kernel))
 
 
 def _keeps_stride(kernel_shape: Sequence[int], stride: int) -> bool:

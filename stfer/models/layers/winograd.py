@@ -23,15 +23,17 @@ F(3, 3) 1.5e-6, F(2, 4) 1e-6, F(3, 4) 2e-6, F(2, 5) 1.6e-6, F(3, 5) 3.8e-6.
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from stfer.models.layers import batch_parts
 
 # m: the one with the fewest products. 4 would save some of the 3x3 kernel's, and round by 5e-6.
 TILES = (2, 3)
@@ -40,8 +42,7 @@ TILES = (2, 3)
 LEAST_TILES = 32
 LEAST_WORK = 300_000
 LEAST_CHANNELS = 16
-PART_BYTES = 16_000_000  # of a part's transformed inputs and outputs; an image at least is a part
-MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
+PART_BYTES = 16_000_000  # of a part's transformed inputs and outputs
 # The interpolation points by their number, n - 1: the pairs around 0 whose largest and mean rounding errors were
 # least among fractions of 8 (six points: of 16); small points and pairs do best (Barabasz et al., 2020).
 _POINTS: dict[int, tuple[Fraction, ...]] = {
@@ -252,7 +253,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         tiles = tiling.transform_input(*part)
         return carry, tiling.transform_output(_products(tiles, kernels, 2, 1))
 
-    return _scan(convolve_part, (), count, x)[1]
+    return batch_parts.scan(convolve_part, (), count, x)[1]
 
 
 def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -269,43 +270,14 @@ def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax
         return sums, tiling.transpose_input(_products(products, kernels, 2, 2))
 
     zeros = jnp.zeros_like(kernels)
-    sums, x_gradient = _scan(gradients_of_part, zeros, count, x, gradient)
+    sums, x_gradient = batch_parts.scan(gradients_of_part, zeros, count, x, gradient)
     return x_gradient, tiling.transpose_kernel(sums)
 
 
 def _in_parts(x: jax.Array, kernel: jax.Array) -> tuple[int, _Tiling, jax.Array]:
     """The number of parts, the tiling of each, and the transformed kernel."""
-    count, images = _parts(x.shape, kernel.shape)
+    tiling = _Tiling(x.shape, kernel.shape[0])
+    values = tiling.n**2 * tiling.down * tiling.across * sum(kernel.shape[2:])
+    count, images = batch_parts.divide(x.shape[0], 4 * values, PART_BYTES)
     tiling = _Tiling((images, *x.shape[1:]), kernel.shape[0])
     return count, tiling, tiling.transform_kernel(kernel)
-
-
-def _parts(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> tuple[int, int]:
-    """How many parts a batch goes through in, and the images of each; see `PART_BYTES` and `MORE_PARTS`."""
-    batch = x_shape[0]
-    tiling = _Tiling(x_shape, kernel_shape[0])
-    values = tiling.n**2 * tiling.down * tiling.across * sum(kernel_shape[2:])
-    least = max(-(-batch // max(PART_BYTES // (4 * values), 1)), 1)
-    even = (n for n in range(least, int(MORE_PARTS * least) + 1) if batch % n == 0)
-    count = next(even, least)
-    return count, -(-batch // count)
-
-
-def _scan(
-    function: Callable[[Any, Any], tuple[Any, jax.Array]],
-    carry: Any,
-    count: int,
-    *arrays: jax.Array,
-) -> tuple[Any, jax.Array]:
-    """`lax.scan` over `count` parts of [batch, ...] arrays, the last filled up with zeros; the outputs as one batch."""
-    if count == 1:
-        return function(carry, arrays)
-    batch = arrays[0].shape[0]
-    images = -(-batch // count)
-
-    def divided(x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, count * images - batch), *((0, 0),) * (x.ndim - 1)))
-        return x.reshape(count, images, *x.shape[1:])
-
-    carry, y = lax.scan(function, carry, tuple(map(divided, arrays)))
-    return carry, y.reshape(count * images, *y.shape[2:])[:batch]

@@ -30,6 +30,7 @@ from jax.typing import DTypeLike
 
 from stfer.models.blocks import Endpoints, dense, named
 from stfer.models.layers.convolution import Convolution
+from stfer.models.layers.dropout import Dropout
 from stfer.models.layers.pooling import max_pool
 from stfer.models.layers.response_norm import local_response_norm
 from stfer.models.related.inputs import check_inputs, check_landmarks, grey, resized
@@ -71,7 +72,7 @@ class DTAN(nn.Module):
         for number, features in enumerate(self.appearance_features, start=1):
             name = f"dense{number}"
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout)(x, train)
         logits = out["logits"] = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out
 
@@ -119,7 +120,7 @@ class DTGN(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for number, features in enumerate(self.geometry_features, start=1):
             name = f"dense{number}"
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout)(x, train)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
         logits = out["logits"] = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out

@@ -38,6 +38,7 @@ from jax.typing import DTypeLike
 from stfer.models.blocks import Endpoints, dense
 from stfer.models.layers.convolution import Convolution
 from stfer.models.layers.crf import Chain, ChainPotentials
+from stfer.models.layers.dropout import Dropout
 from stfer.models.layers.pooling_windows import max_pool_windows
 from stfer.models.related.inputs import check_inputs, resized
 
@@ -211,7 +212,7 @@ class InceptionResNetCRF(nn.Module):
         else:
             window = (min(8, x.shape[1]), min(8, x.shape[2]))
             x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train)
         x = x.reshape(x.shape[0], -1)
         return nn.relu(dense(1000 // self.divide, self.dtype, "dense1")(x))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from stfer.training.augment import Faces, make_augmentation, mirror
-from stfer.training.augment.faces import blurred, warp
+from stfer.training.augment.faces import _noise, blurred, warp
 
 STILL = Faces(
     mirror=False, scale=(1.0, 1.0), stretch=0.0, degrees=0.0, shift=0.0, jitter_scale=0.0, jitter_degrees=0.0,
@@ -119,3 +119,22 @@ def test_blur_is_a_gaussian_of_what_is_inside(sigma):
     wanted = np.einsum("ij,tjkc,lk->tilc", kernels[0], frames, kernels[1])
     found = jax.jit(blurred, static_argnums=2)(frames, sigma, 8)
     np.testing.assert_allclose(found, wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize("time", [1, 6])
+def test_noise_is_nearly_normal_and_every_frame_s_own(time):
+    found = np.asarray(_noise(jax.random.key(2), time, 5000))
+    assert found.shape == (time, 5000)
+    limit = 6 / 5000**0.5  # six standard deviations of a mean
+    assert np.abs(found.mean(1)).max() < limit
+    assert np.abs(found.var(1) - 1).max() < 2**0.5 * limit
+    assert 0.02 < (np.abs(found) > 2).mean() < 0.07  # of a normal number 0.046
+    products = found @ found.T / 5000
+    assert np.abs(products - np.diag(products.diagonal())).max() < limit
+
+
+def test_a_grey_clip_has_its_luma_in_all_channels():
+    change = Faces(**(vars(STILL) | {"grey": 1.0}))
+    found = np.asarray(change({"frames": jnp.asarray(FRAMES)}, jax.random.key(0))["frames"])
+    luma = FRAMES @ np.array([0.299, 0.587, 0.114], np.float32)
+    np.testing.assert_allclose(found, np.repeat(luma[..., None], 3, -1), atol=1e-5)

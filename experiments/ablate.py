@@ -36,11 +36,11 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
     from stfer.models import registration
-    from stfer.runs import ablation, crossval, environment, modules
+    from stfer.runs import ablation, crossval, environment
     from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
 
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     registration(FLAGS.arch)
     seeds = shared.seeds()
     base = shared.end_settings("base", [])

@@ -36,11 +36,11 @@ def main(argv: list[str]) -> int:
     del argv
     import functools
 
-    from stfer.runs import compare, environment, modules
+    from stfer.runs import compare, environment
     from stfer.runs.plan import needed_streams, prepare
 
     seeds = compare.parse_seeds(FLAGS.seeds)
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     if FLAGS.launcher != "ray":
         environment.check_platform()
     architectures = compare.check_architectures(FLAGS.archs)

@@ -44,12 +44,12 @@ def main(argv: list[str]) -> None:
 
     from stfer.inference import evaluation, load_model
     from stfer.reporting.console import votes_text
-    from stfer.runs import environment, modules
+    from stfer.runs import environment
     from stfer.storage.files import check_new
 
     if FLAGS.out:
         check_new(FLAGS.out)
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     environment.set_up_jax(shared.data().cache)
     where = shared.model_folder()
     model = load_model(where)

@@ -38,11 +38,11 @@ def main(argv: list[str]) -> None:
     from stfer.inference import explain_pictures, load_model
     from stfer.inference.sources import open_source
     from stfer.inference.windows import window
-    from stfer.runs import environment, modules
+    from stfer.runs import environment
     from stfer.storage.files import check_new
 
     source = open_source(FLAGS.input) if FLAGS.input else None
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     environment.set_up_jax(shared.data().cache)
     where = shared.model_folder()
     model = load_model(where)

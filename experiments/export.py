@@ -34,9 +34,9 @@ def main(argv: list[str]) -> None:
 
     from stfer.inference import export as exporting
     from stfer.inference import load_model, onnx_export
-    from stfer.runs import environment, modules
+    from stfer.runs import environment
 
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     environment.check_platform()
     where = shared.model_folder()
     model = load_model(where)

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.data.folds import PROTOCOLS
     from stfer.models import registration
-    from stfer.runs import environment, modules
+    from stfer.runs import environment
     from stfer.runs.plan import needed_streams, prepare
     from stfer.runs.stop import stop_requests
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         from stfer.reporting import tensorboard
 
         tensorboard.check_installed()
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     configs = [shared.settings(seed) for seed in shared.seeds()]
     registration(configs[0].architecture)
     PROTOCOLS.find(FLAGS.protocol)

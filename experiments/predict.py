@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     from stfer.inference import load_model
     from stfer.inference.inputs import common_name, find_inputs
     from stfer.inference.live_server import check_address
-    from stfer.runs import environment, modules
+    from stfer.runs import environment
     from stfer.storage.files import check_new
 
     wheres = find_inputs(FLAGS.input)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         raise command.UserError(f"--live shows one input, and these are {len(wheres)}")
     else:
         check_address(FLAGS.host, FLAGS.port)
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     environment.set_up_jax(FLAGS.cache_dir or default_cache_dir())
     model = load_model(FLAGS.model)
     where = FLAGS.model or "ships with stfer"

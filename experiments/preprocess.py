@@ -57,13 +57,13 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Run the command."""
     del argv
+    from stfer import registries
     from stfer.data.faces.working import working_settings
     from stfer.data.listing import list_set, make_shards
     from stfer.data.sequence import CLASSES
     from stfer.data.workers import usable_cores
-    from stfer.runs.modules import import_modules
 
-    import_modules(FLAGS.modules)
+    registries.import_modules(FLAGS.modules)
     _check_flags()
     FLAGS.workers = FLAGS.workers or usable_cores()
     crop = (FLAGS.detector, FLAGS.margin, FLAGS.size, FLAGS.missing_faces)

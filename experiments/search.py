@@ -46,13 +46,13 @@ def define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     del argv
-    from stfer.runs import environment, final, inner_folds, modules, search, search_space
+    from stfer.runs import environment, final, inner_folds, search, search_space
     from stfer.runs.plan import folder_name, needed_streams
     from stfer.runs.stop import stop_requests
 
     search.check_optuna()
     words.refuse(*(WITH_NESTED if FLAGS.nested else WITHOUT))
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     seeds = shared.seeds()
     config = shared.settings(seeds[0])
     space = search_space.parse_space(FLAGS.space or "")

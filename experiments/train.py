@@ -33,10 +33,10 @@ def main(argv: list[str]) -> int:
     del argv
     from stfer.models import registration
     from stfer.reporting import console
-    from stfer.runs import environment, final, modules
+    from stfer.runs import environment, final
     from stfer.runs.plan import needed_streams
 
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     configs = [_settings(seed) for seed in shared.seeds()]
     name = configs[0].architecture
     registration(name)

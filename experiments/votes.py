@@ -32,10 +32,10 @@ def main(argv: list[str]) -> None:
     import tqdm
 
     from stfer.reporting import tables, votes
-    from stfer.runs import crossval, environment, modules, pair_votes
+    from stfer.runs import crossval, environment, pair_votes
     from stfer.runs.plan import needed_streams, prepare
 
-    modules.import_modules(FLAGS.modules)
+    shared.import_modules()
     if FLAGS.rules[:1] != ["last"]:
         raise command.UserError("--rules starts with last, which the others are compared with")
     config = shared.settings()

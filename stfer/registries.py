@@ -1,11 +1,12 @@
 """Registries: names that commands and files use, and what was registered under them.
 
 Registering the same thing again, as a notebook's cell that is run twice or a reloaded file does, takes the place of
-the earlier; another thing under a taken name is an error.
+the earlier; another thing under a taken name is an error. The user's own modules register when they are imported.
 """
 
+import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stfer.nearest import did_you_mean
@@ -83,3 +84,18 @@ def origin(source: Any) -> tuple[str, str]:
     source = getattr(source, "func", source)
     named = source if hasattr(source, "__qualname__") else type(source)
     return named.__module__, named.__qualname__
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import the modules of `--modules`.
+
+    Raises:
+        ValueError: One of them is not there, or raises while it is imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # Whatever the user's own code raises.
+            raise ValueError(
+                f"--modules={module} cannot be imported: {type(error).__name__}: {error}"
+            ) from error

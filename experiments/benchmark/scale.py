@@ -240,11 +240,11 @@ def trained(sequences: int, folds: int) -> dict[str, Any]:
 
 
 def _plan(shards, protocol: str, workdir: str, batch_size: int):
-    from stfer.runs import modules
+    from stfer import registries
     from stfer.runs.plan import prepare
     from stfer.training.config import preset
 
-    modules.import_modules([MODULE])
+    registries.import_modules([MODULE])
     config = preset("paper", "small_late_fusion", epochs=1, batch_size=batch_size)
     return prepare(config, protocol, shards, workdir, (MODULE,))
 

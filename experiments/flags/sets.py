@@ -4,6 +4,7 @@ from pathlib import Path
 
 from absl import flags
 
+from stfer import registries
 from stfer.data import sources  # light: it imports no JAX
 
 FLAGS = flags.FLAGS
@@ -38,6 +39,11 @@ def define_modules() -> None:
     flags.DEFINE_list(
         "modules", [], "Python modules to import first, which register architectures, tasks, ..."
     )
+
+
+def import_modules() -> None:
+    """Import the user's modules; raises as `stfer.registries.import_modules`."""
+    registries.import_modules(FLAGS.modules)
 
 
 def define_model() -> None:

@@ -23,9 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stfer import registries
 from stfer.data.sources import Source
 from stfer.evaluation.records import FoldResult, Prediction
-from stfer.runs import environment, folds, modules
+from stfer.runs import environment, folds
 from stfer.runs.folds import Engines
 from stfer.runs.local import Launch
 from stfer.runs.plan import Plan, prepare, same_run
@@ -220,7 +221,7 @@ def _prepared(job: str) -> Engines:
     """The run and its compiled functions, kept for the next fold that the same process gets."""
     settings = json.loads(job)
     keep_freed_memory()
-    modules.import_modules(settings["modules"])
+    registries.import_modules(settings["modules"])
     environment.set_up_jax(settings["cache_dir"])
     shards = Source(settings["data"], neutral=settings["neutral"]).load()
     if shards.checksum != settings["checksum"]:

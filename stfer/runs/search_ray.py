@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from stfer import registries
 from stfer.data.shards.subset import subset
 from stfer.data.sources import Source
-from stfer.runs import environment, modules, search
+from stfer.runs import environment, search
 from stfer.runs import ray as ray_lib
 from stfer.runs.inner_folds import Search
 from stfer.runs.ray import RayOptions
@@ -102,7 +103,7 @@ def work(job: str, trials: int, minutes: float | None) -> int:
 def _prepared(job: str) -> Search:
     settings = json.loads(job)
     keep_freed_memory()
-    modules.import_modules(settings["modules"])
+    registries.import_modules(settings["modules"])
     environment.set_up_jax(settings["cache_dir"])
     shards = subset(Source(settings["data"], neutral=settings["neutral"]).load(), settings["rows"])
     space = [Dimension(**row | {"choices": tuple(row["choices"])}) for row in settings["space"]]

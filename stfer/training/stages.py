@@ -15,16 +15,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from stfer.data.folds import Fold
 from stfer.models import registration
 from stfer.registries import Registry
 from stfer.training.config import TrainConfig, with_changes
 from stfer.training.step import TrainState
+
+if TYPE_CHECKING:  # It brings scikit-learn, which a model in use does not wait for.
+    from stfer.data.folds import Fold
 
 EVERYTHING = ("*",)
 
@@ -134,7 +136,7 @@ class FoldWeights:
 
 
 def start_of(
-    stage: Stage, fold: Fold, earlier: Mapping[str, FoldWeights]
+    stage: Stage, fold: "Fold", earlier: Mapping[str, FoldWeights]
 ) -> Callable[[TrainState], TrainState]:
     """What turns a fresh state of the fold into the one that the stage starts from.
 

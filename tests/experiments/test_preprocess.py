@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -57,6 +58,29 @@ def oulu(tmp_path):
 
 def command(*flags, **options) -> subprocess.CompletedProcess:
     return run("preprocess", "--workers=1", *flags, cwd=ROOT, **options)
+
+
+def test_a_set_is_made_without_waiting_for_jax(ck, tmp_path):
+    """In a process of its own, as commands in tests else share one that has everything."""
+    flags = ["--dataset=ck_plus", f"--root={ck}", f"--out={tmp_path / 'out'}", "--workers=1"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-m",
+            "experiments.preprocess",
+            *flags,
+            "--detector=none",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (tmp_path / "out").is_dir(), done.stderr[-500:]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "cv2" in imported
+    assert not {"jax", "sklearn", "pandas"} & imported
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess, *parts: str) -> None:

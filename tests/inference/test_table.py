@@ -68,3 +68,15 @@ def test_importing_the_package_alone_is_light():
     code = "import stfer, sys; print('jax' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_model_in_use_does_not_wait_for_what_training_needs():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, stfer.inference.timeline, stfer.inference.folder, stfer.runs.environment; "
+        "print({'sklearn', 'pandas', 'scipy.stats', 'stfer.runs.crossval'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -30,7 +30,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from sklearn.cluster import KMeans
 
 from stfer.models.blocks import Endpoints, dense
 from stfer.models.layers.convolution import Convolution
@@ -160,6 +159,8 @@ def part_filters(
     Returns:
         float32 [3, 9, 9, features, parts * c * k], each filter of zero mean and unit norm.
     """
+    from sklearn.cluster import KMeans  # Two seconds, which a model in use does not wait for.
+
     _, time, rows, columns, features = maps.shape
     found = []
     for x, y in np.asarray(anchors):

@@ -224,8 +224,23 @@ def test_nothing_is_measured_while_another_training_is_built(monkeypatch):
     assert list(gpu._trained(trainings, "rnn", 3)) == ["a", "b", "c"]
     assert asked == ["build"] * 3 + ["measure"] * 3 + ["close"] * 3
     asked.clear()
-    gpu._trained(trainings, "rnn")
+    gpu._trained(trainings, "rnn", 1)
     assert asked == ["build", "measure", "close"] * 3
+
+
+def test_folds_that_found_no_memory_beside_others_are_measured_alone(monkeypatch):
+    tries = []
+
+    def trained(trainings, arch, beside):
+        tries.append((sorted(trainings), beside))
+        full = len(trainings) > 1
+        return {n: {"absent": "memory"} if full and n == "8" else {"made": n} for n in trainings}
+
+    monkeypatch.setattr(gpu, "_trained", trained)
+    monkeypatch.setattr(gpu, "_training", lambda *_: {})
+    monkeypatch.setattr(gpu, "FLAGS", types.SimpleNamespace(tiny=False))
+    assert gpu.folds("rnn") == {n: {"made": n} for n in ("1", "2", "4", "8")}
+    assert tries == [(["1", "2", "4", "8"], 4), (["8"], 1)]
 
 
 def test_made_sets_of_different_names_differ():

@@ -5,6 +5,7 @@ from tiny_models import Tiny
 
 from stfer.models import ARCHITECTURES
 from stfer.models.blocks import Architecture
+from stfer.models.layers import fourier, patches, winograd
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,17 @@ def tiny():
         return made[name]
 
     return build
+
+
+@pytest.fixture
+def small_work_too(monkeypatch):
+    """Let the fast form take convolutions that are too small to be worth it, an image or so at a time."""
+    monkeypatch.setattr(winograd, "PART_BYTES", 100_000)
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
+    monkeypatch.setattr(fourier, "OVERHEAD", 0)
+    monkeypatch.setattr(patches, "LEAST_PRODUCTS", 0)
 
 
 def pytest_generate_tests(metafunc):

@@ -68,7 +68,8 @@ def _forward(x: jax.Array, window: int, stride: int, padding: Padding) -> tuple:
             continue
         winner = jnp.where(part > best, jnp.uint8(number), winner)
         best = jnp.maximum(part, best)
-    return y, (x, winner)
+    # Without the barrier XLA looks for the winner again for each place of its window.
+    return y, (x, lax.optimization_barrier(winner))
 
 
 def _backward(

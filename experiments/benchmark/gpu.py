@@ -31,7 +31,7 @@ PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 CONTENDERS = ("ours", "torch_eager", "torch_compiled")
 FOLDS_PER_DEVICE = (1, 2, 4, 8)
 EPOCHS = 200
-TEST_PROCESSES = 6
+TEST_PROCESSES = 9
 TINY_FIELDS = {
     "block1_features": 4,
     "block2_features": 4,
@@ -53,7 +53,8 @@ SETTINGS = (
 def plan() -> list[parts.Part]:
     """The parts, the most important first, with the seconds that they are expected to take."""
     first, *others = FLAGS.archs
-    # As an H200 with 16 cores took, or would take alone: imports and the compiler are most of them.
+    # An H200 with 16 cores took these for networks and tests; the others are estimated: imports and the compiler are
+    # most of them.
     seconds = {"networks": 75.0, "subject": 90.0, "folds": 110.0}
     kinds = [(kind, arch) for arch in FLAGS.archs for kind in ("networks", "subject")]
     named = [("device", 10.0), ("tests", 90.0)]
@@ -203,8 +204,8 @@ def subject(arch: str) -> dict[str, Any]:
 def folds(arch: str) -> dict[str, Any]:
     """Seconds a subject with several folds side by side on the device.
 
-    All are built at once, since the compiler is most of the time. A training keeps its memory until it ends, so one
-    that found none is built again, alone.
+    All are built at once, since the compiler is most of the time. A training keeps its memory until it ends; those
+    that failed, as one that found none does, are built again one by one.
     """
     numbers = FOLDS_PER_DEVICE[:2] if FLAGS.tiny else FOLDS_PER_DEVICE
     trainings = {str(n): _training(arch, "float32", n) for n in numbers}

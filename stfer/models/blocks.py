@@ -165,9 +165,9 @@ class Head(nn.Module):
         out = {}
         for number, features in enumerate(self.features, start=1):
             name = f"dense{number}"
-            x = Dropout(self.dropout)(x, train)
+            x = Dropout(self.dropout)(x, train=train)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
-        x = Dropout(self.dropout)(x, train)
+        x = Dropout(self.dropout)(x, train=train)
         return dense(self.num_classes, jnp.float32, "logits")(x), out
 
 

@@ -95,9 +95,9 @@ class PairDifference(nn.Module):
             if number in self.pooled:
                 x = out[f"pool{number}"] = max_pool(x)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
-        x = Dropout(self.dropout)(x, train)
+        x = Dropout(self.dropout)(x, train=train)
         x = out["dense"] = nn.relu(dense(self.head_features, self.dtype, "dense")(x))
-        x = Dropout(self.dropout)(x, train)
+        x = Dropout(self.dropout)(x, train=train)
         logits = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out | {"logits": logits}
 

@@ -85,5 +85,5 @@ class RNN(FrameByFrame):
     def join(self, features: jax.Array, *, train: bool = False) -> tuple[jax.Array, Endpoints]:
         """Run the GRU over the features [batch, frames, features] and classify its last state."""
         states = self.gru(jnp.moveaxis(features, 1, 0))
-        last = self.drop(states[-1], train)
+        last = self.drop(states[-1], train=train)
         return self.logits(last), named(gru={"states": jnp.moveaxis(states, 0, 1)})

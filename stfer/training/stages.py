@@ -10,6 +10,8 @@ stages as `FoldWeights`, which name their fold: weights of another fold have see
     )
 """
 
+from __future__ import annotations
+
 import fnmatch
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -136,7 +138,7 @@ class FoldWeights:
 
 
 def start_of(
-    stage: Stage, fold: "Fold", earlier: Mapping[str, FoldWeights]
+    stage: Stage, fold: Fold, earlier: Mapping[str, FoldWeights]
 ) -> Callable[[TrainState], TrainState]:
     """What turns a fresh state of the fold into the one that the stage starts from.
 

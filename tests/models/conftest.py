@@ -23,7 +23,9 @@ def tiny():
 
 @pytest.fixture
 def small_work_too(monkeypatch):
-    """Let the fast form take convolutions that are too small to be worth it, an image or so at a time."""
+    """Let the fast forms take convolutions that are too small to be worth it, an image or so at a time."""
+    monkeypatch.setattr(patches, "PART_BYTES", 10_000)
+    monkeypatch.setattr(patches, "LEAST_FEATURES", 1)
     monkeypatch.setattr(winograd, "PART_BYTES", 100_000)
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)

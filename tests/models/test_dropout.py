@@ -9,7 +9,7 @@ from stfer.models.layers.dropout import Dropout, kept_share, random_mask
 
 
 def dropped(rate, x, seed=0, train=True):
-    return Dropout(rate).apply({}, x, train, rngs={"dropout": jax.random.key(seed)})
+    return Dropout(rate).apply({}, x, train=train, rngs={"dropout": jax.random.key(seed)})
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.3, 0.5, 0.999])

@@ -36,6 +36,8 @@ CONVOLUTIONS = [
     ((1, 9, 9, 2), (9, 9, 2, 3), 1),
     ((3, 14, 13, 4), (3, 3, 4, 5), 2),
     ((40, 7, 7, 3), (2, 3, 3, 4), 2),
+    ((3, 12, 13, 3), (2, 5, 3, 4), 1),
+    ((2, 3, 12, 13, 2), (2, 5, 2, 2, 4), 1),
 ]
 
 
@@ -92,6 +94,7 @@ def test_any_convolution_and_its_gradients_equal_xla_s(case, part_bytes):
             patch.setattr(winograd, name, 0)
         patch.setattr(fourier, "OVERHEAD", 0)
         patch.setattr(patches, "LEAST_PRODUCTS", 0)
+        patch.setattr(patches, "LEAST_FEATURES", 1)
         for operation in (winograd, patches):
             patch.setattr(operation, "PART_BYTES", part_bytes)
         check_against_xla(*case)

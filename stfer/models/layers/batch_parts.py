@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-MORE_PARTS = 1.5  # times as many parts are taken where no part is short then
+MORE_PARTS = 1.5  # up to so many times the parts, if all are then of one size
 
 
 def divide(batch: int, image_bytes: int, part_bytes: int) -> tuple[int, int]:
@@ -18,7 +18,7 @@ def divide(batch: int, image_bytes: int, part_bytes: int) -> tuple[int, int]:
     return count, -(-batch // count)
 
 
-def scan(
+def scan_parts(
     function: Callable[[Any, Any], tuple[Any, Any]], carry: Any, count: int, *arrays: jax.Array
 ) -> tuple[Any, Any]:
     """`lax.scan` over `count` parts of [batch, ...] arrays, the last filled up with zeros.

@@ -22,7 +22,7 @@ class Dropout(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """An array like x; x itself outside training."""
         if not train or self.rate == 0:
             return x
@@ -35,7 +35,7 @@ class Dropout(nn.Module):
 
 
 def kept_share(rate: float) -> float:
-    """The share that is kept at a rate: a whole number of 65,536ths.
+    """The share that is kept at a rate: a multiple of 1 / 65,536.
 
     Raises:
         ValueError: The rate is not in [0, 1].
@@ -46,10 +46,10 @@ def kept_share(rate: float) -> float:
 
 
 def random_mask(key: jax.Array, share: float, shape: tuple[int, ...]) -> jax.Array:
-    """Independent booleans, of which `share` (a whole number of 65,536ths above 0) are true.
+    """Independent booleans, of which `share` (a multiple of 1 / 65,536 above 0) are true.
 
-    They come from a byte each where the share is a whole number of 256ths, else from two bytes. Those of a first axis
-    do not depend on its length.
+    They come from a byte each where the share is a multiple of 1 / 256, else from two bytes. As padded batches need,
+    the mask of a batch's first rows does not depend on how many follow (with JAX's default random numbers).
     """
     dtype = jnp.uint8 if (share * 2**8).is_integer() else jnp.uint16
     size, own = int(np.prod(shape)), jnp.iinfo(dtype).bits

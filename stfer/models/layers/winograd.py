@@ -253,7 +253,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         tiles = tiling.transform_input(*part)
         return carry, tiling.transform_output(_products(tiles, kernels, 2, 1))
 
-    return batch_parts.scan(convolve_part, (), count, x)[1]
+    return batch_parts.scan_parts(convolve_part, (), count, x)[1]
 
 
 def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -270,7 +270,7 @@ def gradients(x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple[jax
         return sums, tiling.transpose_input(_products(products, kernels, 2, 2))
 
     zeros = jnp.zeros_like(kernels)
-    sums, x_gradient = batch_parts.scan(gradients_of_part, zeros, count, x, gradient)
+    sums, x_gradient = batch_parts.scan_parts(gradients_of_part, zeros, count, x, gradient)
     return x_gradient, tiling.transpose_kernel(sums)
 
 

@@ -67,7 +67,7 @@ class FrameCNN(nn.Module):
             )(x)  # fmt: skip
             x = out[f"{name}/bias"] = max_pool(x)
             x = out[f"{name}/relu"] = nn.relu(x)
-            x = Dropout(self.dropout)(x, train)
+            x = Dropout(self.dropout)(x, train=train)
         x = out["flatten"] = x.reshape(x.shape[0], -1)
         logits = nn.Dense(
             self.num_classes, dtype=jnp.float32, kernel_init=fan_in_uniform, name="logits"
@@ -128,7 +128,7 @@ class Fusion(nn.Module):
             name: nn.relu(layer(width, name)(inputs[name])) for name, width in self.branches.items()
         }
         x = nn.relu(layer(self.features, "joint")(jnp.concatenate(list(parts.values()), axis=-1)))
-        x = Dropout(self.dropout)(x, train)
+        x = Dropout(self.dropout)(x, train=train)
         logits = layer(self.num_classes, "logits")(x)
         if self.is_initializing():
             return logits, jnp.zeros(())

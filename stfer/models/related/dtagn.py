@@ -72,7 +72,7 @@ class DTAN(nn.Module):
         for number, features in enumerate(self.appearance_features, start=1):
             name = f"dense{number}"
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
-            x = Dropout(self.dropout)(x, train)
+            x = Dropout(self.dropout)(x, train=train)
         logits = out["logits"] = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out
 
@@ -120,7 +120,7 @@ class DTGN(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for number, features in enumerate(self.geometry_features, start=1):
             name = f"dense{number}"
-            x = Dropout(self.dropout)(x, train)
+            x = Dropout(self.dropout)(x, train=train)
             x = out[name] = nn.relu(dense(features, self.dtype, name)(x))
         logits = out["logits"] = dense(self.num_classes, jnp.float32, "logits")(x)
         return logits, out

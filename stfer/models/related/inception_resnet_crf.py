@@ -212,7 +212,7 @@ class InceptionResNetCRF(nn.Module):
         else:
             window = (min(8, x.shape[1]), min(8, x.shape[2]))
             x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
-        x = Dropout(self.dropout)(x, train)
+        x = Dropout(self.dropout)(x, train=train)
         x = x.reshape(x.shape[0], -1)
         return nn.relu(dense(1000 // self.divide, self.dtype, "dense1")(x))
 

@@ -38,7 +38,8 @@ class Faces:
         colour: Standard deviation of the logarithm of each colour channel's gain.
         grey: Share of the clips that become grey.
         blur: Largest Gaussian of a clip, of the frame's side; half of the clips get none.
-        noise: Largest standard deviation of a clip's sensor noise, of full scale, uniform from 0.
+        noise: Largest standard deviation of a clip's sensor noise, of full scale, uniform from 0. Frames of a clip
+            take it from one field, at other places.
         erase: Share of the clips in which a rectangle is covered, at the same place in all frames.
         erase_side: Smallest and largest side of the rectangle, of the frame's.
     """
@@ -176,8 +177,8 @@ class Faces:
 def _noise(key: Array, time: int, pixels: int) -> Array:
     """Nearly normal numbers [time, pixels] of mean 0 and variance 1.
 
-    Frames take stretches of one row of numbers, twice as long as a frame, from random places: as good as numbers of
-    their own, since no pixel keeps its number, and random bits are most of the cost.
+    Random bits are most of the cost, so frames take stretches of one row of numbers, twice as long as a frame, each
+    from another random place: no pixel keeps its number, but frames see parts of one pattern, displaced.
     """
     field, places = jax.random.split(key)
     more = pixels if time > 1 else 0
@@ -185,7 +186,8 @@ def _noise(key: Array, time: int, pixels: int) -> Array:
     bits = jax.random.bits(field, (pixels + more,), jnp.uint32)
     total = sum(((bits >> (8 * byte)) & 0xFF).astype(jnp.float32) for byte in range(4))
     numbers = lax.optimization_barrier((total - 510.0) / (4 * (256**2 - 1) / 12) ** 0.5)
-    starts = jax.random.randint(places, (time,), 0, more + 1)
+    apart = max((more + 1) // time, 1)
+    starts = apart * jnp.arange(time) + jax.random.randint(places, (time,), 0, apart)
     return jax.vmap(lambda start: lax.dynamic_slice(numbers, (start,), (pixels,)))(starts)
 
 

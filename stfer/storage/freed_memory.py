@@ -21,6 +21,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
 _LARGEST = 2**31 - 1
 _ALIGNMENT = 64  # XLA:CPU's of its buffers
 LEAST_BLOCK = 64_000_000  # Bytes; a smaller block that is not found again does not matter.
+LEAST_KEPT = 0.9  # of a block in memory: with less, the rest of the block would add to what the process holds.
 MOST_GROWN = 128_000_000  # Bytes that a process may have grown by since the first call after pages were given back.
 
 _STATM = Path("/proc/self/statm")
@@ -87,7 +88,7 @@ def make_room(size: int) -> bool:
     for seconds in (0.0, 0.001, 0.002, 0.004):
         time.sleep(seconds)
         share = _share_kept(size)
-        if share is None or share >= 0.5:
+        if share is None or share >= LEAST_KEPT:
             return False
     _trim()
     return True

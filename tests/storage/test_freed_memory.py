@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from stfer.storage import freed_memory
+
 SCRIPT = """
 import sys
 
@@ -60,3 +62,13 @@ def test_freed_pages_are_given_back_when_a_process_grows():
     assert int(freed) > 250
     # Of give_back as the process grows, then of make_room: a block that is there, a small one, one that is not.
     assert given == ["True", "False", "False", "False", "True", "False", "False", "True"]
+
+
+@pytest.mark.parametrize(("share", "given_back"), [(None, False), (0.95, False), (0.7, True)])
+def test_a_block_of_which_a_part_is_missing_has_room_made(share, given_back, monkeypatch):
+    trims = []
+    monkeypatch.setattr(freed_memory, "_level", 1)
+    monkeypatch.setattr(freed_memory, "_share_kept", lambda size: share)
+    monkeypatch.setattr(freed_memory, "_trim", lambda: trims.append(1))
+    assert freed_memory.make_room(freed_memory.LEAST_BLOCK) == given_back
+    assert len(trims) == given_back

@@ -2,9 +2,8 @@
 
 XLA:CPU allocates a program's scratch memory anew at each call. By default glibc gives such large blocks back to the
 operating system, and the next call pays for mapping and clearing every page again: about a third of the time of a
-forward pass. `keep_freed_memory` lets malloc keep them in its heap. But a kept block is not always found again (glibc
-before 2.38 cuts a few bytes off each aligned one), and then the heap grows by a whole scratch memory, several times.
-So `make_room`, before a training step, asks for such a block, and where it is not in memory yet, gives the freed pages
+forward pass. `keep_freed_memory` lets malloc keep them in its heap. `make_room`, before a training step, sees to it
+that the step finds the block of the step before, and where the process would grow much for it, gives the freed pages
 back first; `give_back`, which trainings call between steps, does so where the process has grown.
 
 All are of the process, as malloc's settings are.
@@ -18,20 +17,26 @@ import time
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
-_LARGEST = 2**31 - 1
+_NEVER = -1
 _ALIGNMENT = 64  # XLA:CPU's of its buffers
+_UNIT = 16  # of malloc's blocks: their places and sizes are multiples of it
 LEAST_BLOCK = 64_000_000  # Bytes; a smaller block that is not found again does not matter.
-LEAST_KEPT = 0.9  # of a block in memory: with less, the rest of the block would add to what the process holds.
 MOST_GROWN = 128_000_000  # Bytes that a process may have grown by since the first call after pages were given back.
 
 _STATM = Path("/proc/self/statm")
 # The bytes after that call, 0 until then; None where nothing is given back.
 _level: int | None = None
+_spacer: int | None = None  # the address of `_place`'s
 
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+    library = ctypes.CDLL(None)
+    library.malloc.restype = library.realloc.restype = ctypes.c_void_p
+    library.malloc.argtypes = (ctypes.c_size_t,)
+    library.realloc.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    library.free.argtypes = (ctypes.c_void_p,)
+    return library
 
 
 def keep_freed_memory() -> bool:
@@ -45,7 +50,7 @@ def keep_freed_memory() -> bool:
         mallopt = _library().mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST))
+    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER))
     taken = [mallopt(name, value) for name, value in settings]  # every one, also after a refusal
     with contextlib.suppress(OSError):
         if all(taken):
@@ -75,7 +80,7 @@ def give_back() -> bool:
 
 
 def make_room(size: int) -> bool:
-    """Give freed pages back unless malloc has a freed block of `size` bytes that is in memory.
+    """Have malloc give a freed block of `size` bytes that is in memory; else give freed pages back, if they are much.
 
     A program's results are there a little before its scratch memory is freed: that is waited for, some milliseconds.
     Nothing happens unless `keep_freed_memory` was called before, nor for less than `LEAST_BLOCK`.
@@ -87,11 +92,22 @@ def make_room(size: int) -> bool:
         return False
     for seconds in (0.0, 0.001, 0.002, 0.004):
         time.sleep(seconds)
-        share = _share_kept(size)
-        if share is None or share >= LEAST_KEPT:
+        share = _place(size)
+        if share is None or not _would_grow_much((1 - share) * size):
             return False
     _trim()
+    _place(size)
     return True
+
+
+def _would_grow_much(missing: float) -> bool:
+    """Whether so many bytes more are more than `MOST_GROWN` since pages were given back."""
+    if missing > MOST_GROWN or not _level:
+        return missing > MOST_GROWN
+    try:
+        return _own_bytes() + missing > _level + MOST_GROWN
+    except OSError:
+        return False
 
 
 def _trim() -> None:
@@ -100,14 +116,26 @@ def _trim() -> None:
     _level = 0
 
 
-def _share_kept(size: int) -> float | None:
-    """The share in memory of the block that malloc would give; None where it gives none or the system does not say."""
-    library, block = _library(), ctypes.c_void_p()
-    if library.posix_memalign(ctypes.byref(block), _ALIGNMENT, ctypes.c_size_t(size)):
+def _place(size: int) -> float | None:
+    """Choose where malloc will put an aligned block; the share of it that is in memory, None where that is not known.
+
+    glibc before 2.38 takes up to 96 bytes more for an aligned block, and frees what lies in front of it and behind it
+    as small blocks. Once one behind it is in use, the freed block does not join the free memory that follows, is a few
+    bytes too small for the next call, and the heap grows by another. A block whose place starts 16 bytes before a
+    multiple of the alignment has all of them in front. A small block, the spacer, is therefore left where the large
+    one would start, until the next is placed.
+    """
+    global _spacer
+    library = _library()
+    if _spacer:
+        library.free(_spacer)
+    _spacer = library.malloc(size + 4 * _ALIGNMENT)
+    if not _spacer:
         return None  # There is no room at all; the program itself will say so.
-    assert block.value is not None
-    share = _share_in_memory(block.value, size)
-    library.free(block)
+    share = _share_in_memory(_spacer, size)
+    least = 2 * _UNIT  # of malloc's blocks, each with half a unit of its own
+    behind = (-_UNIT - _spacer - least) % _ALIGNMENT
+    _spacer = library.realloc(_spacer, least + behind - _UNIT // 2)  # A block shrinks where it is.
     return share
 
 

@@ -1,11 +1,11 @@
 """Tiny models built once a session, and one run of a test for each architecture."""
 
 import pytest
+from small_work import lift_limits
 from tiny_models import Tiny
 
 from stfer.models import ARCHITECTURES
 from stfer.models.blocks import Architecture
-from stfer.models.layers import fourier, patches, winograd
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +24,7 @@ def tiny():
 @pytest.fixture
 def small_work_too(monkeypatch):
     """Let the fast forms take convolutions that are too small to be worth it, an image or so at a time."""
-    monkeypatch.setattr(patches, "PART_BYTES", 10_000)
-    monkeypatch.setattr(patches, "LEAST_FEATURES", 1)
-    monkeypatch.setattr(winograd, "PART_BYTES", 100_000)
-    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
-    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
-    monkeypatch.setattr(fourier, "OVERHEAD", 0)
-    monkeypatch.setattr(patches, "LEAST_PRODUCTS", 0)
+    lift_limits(monkeypatch)
 
 
 def pytest_generate_tests(metafunc):

@@ -9,11 +9,12 @@ import pytest
 from arrays import assert_float32_close, normal
 from hypothesis import given
 from hypothesis import strategies as st
+from small_work import lift_limits
 from tiny_models import QUICK, TINY
 
 from properties import examples
 from stfer.models import create_model
-from stfer.models.layers import fourier, patches, winograd
+from stfer.models.layers import winograd
 from stfer.models.layers.convolution import convolve, convolve_towers, plain_convolve
 from stfer.models.layers.pooling import max_pool, plain_max_pool
 from stfer.models.layers.towers import TOWER_AXIS
@@ -90,13 +91,7 @@ def convolutions(draw):
 @given(convolutions(), st.sampled_from([1, 20_000, 10**9]))
 def test_any_convolution_and_its_gradients_equal_xla_s(case, part_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("LEAST_WORK", "LEAST_TILES", "LEAST_CHANNELS"):
-            patch.setattr(winograd, name, 0)
-        patch.setattr(fourier, "OVERHEAD", 0)
-        patch.setattr(patches, "LEAST_PRODUCTS", 0)
-        patch.setattr(patches, "LEAST_FEATURES", 1)
-        for operation in (winograd, patches):
-            patch.setattr(operation, "PART_BYTES", part_bytes)
+        lift_limits(patch, part_bytes)
         check_against_xla(*case)
 
 
@@ -236,9 +231,7 @@ def test_a_whole_model_has_the_same_gradients_in_both_forms(tiny, monkeypatch):
         return jax.jit(jax.grad(loss), compiler_options=QUICK)(case.params)
 
     plain = gradients()
-    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
-    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1)
+    lift_limits(monkeypatch)
     for actual, expected in zip(jax.tree.leaves(gradients()), jax.tree.leaves(plain), strict=True):
         error = np.abs(actual - expected).max()
         assert error <= 1e-4 * max(1e-3, np.abs(expected).max())

@@ -5,8 +5,8 @@
 enough channels for its matrix units. On a CPU, XLA's gradient by the kernel takes several times as long as the
 convolution itself, so there float32 convolutions in two dimensions, where that costs little at stride 1, go through
 `stfer.models.layers.winograd`, with their own gradient; those with large kernels and many channels go through
-`stfer.models.layers.fourier`; and with few channels in, the gradient by the kernel is that of
-`stfer.models.layers.patches`.
+`stfer.models.layers.fourier`. Of the others, 1x1 kernels are matrix products, and the gradient by the kernel is that of
+`stfer.models.layers.patches` with few channels in and that of `stfer.models.layers.taps` with few taps.
 """
 
 import functools
@@ -20,7 +20,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.typing import DTypeLike
 
-from stfer.models.layers import fourier, patches, winograd
+from stfer.models.layers import fourier, patches, taps, winograd
 from stfer.models.layers.rearrangement import (
     grows,
     input_at_stride_1,
@@ -185,7 +185,14 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
     if winograd.pays(x.shape, kernel.shape):
         return winograd.convolve(x, kernel)
-    return plain_convolve(x, kernel)
+    return _direct(x, kernel, 1)
+
+
+def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """XLA's convolution, or for a 1x1 kernel its matrix product."""
+    if stride == 1 and kernel.shape[:2] == (1, 1):
+        return x @ kernel[0, 0]
+    return plain_convolve(x, kernel, stride)
 
 
 def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array) -> tuple:
@@ -206,12 +213,21 @@ def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    if winograd.pays(x.shape, kernel.shape) and not keeps_stride:
+    stride = stride if keeps_stride else 1
+    if stride == 1 and winograd.pays(x.shape, kernel.shape):
         return pull_back(winograd.gradients(x, kernel, gradient))
-    by_x, by_kernel = _plain_backward(stride if keeps_stride else 1, x, kernel, gradient)
-    if patches.pays(x.shape, kernel.shape) and not keeps_stride:
-        by_kernel = patches.kernel_gradient(x, kernel.shape, gradient)
-    return pull_back((by_x, by_kernel))
+    (by_x,) = jax.vjp(lambda x: _direct(x, kernel, stride), x)[1](gradient)
+    return pull_back((by_x, _kernel_gradient(x, kernel, gradient, stride)))
+
+
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int
+) -> jax.Array:
+    if stride == 1 and patches.pays(x.shape, kernel.shape):
+        return patches.kernel_gradient(x, kernel.shape, gradient)
+    if taps.pays(x.shape, kernel.shape):
+        return taps.kernel_gradient(x, kernel.shape, gradient, stride)
+    return jax.vjp(lambda kernel: plain_convolve(x, kernel, stride), kernel)[1](gradient)[0]
 
 
 def _keeps_stride(kernel_shape: Sequence[int], stride: int) -> bool:

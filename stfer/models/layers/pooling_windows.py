@@ -77,6 +77,8 @@ def _backward(
 ) -> tuple[jax.Array]:
     """Each window's gradient at its winner's place, added up where windows overlap."""
     x, winner = residuals
+    # Without the barrier XLA computes what the gradient is a sum of again for each place of the window.
+    gradient = lax.optimization_barrier(gradient)
     zero, total = jnp.zeros((), gradient.dtype), jnp.zeros((), gradient.dtype)
     for number, place in enumerate(_places(window)):
         # Cut off at x's edges by negative padding.

@@ -15,7 +15,7 @@ from stfer.models.layers import batch_parts
 # For larger kernels: with more taps, or fewer channels in or out, XLA's own is as fast or faster.
 MOST_TAPS = 9
 LEAST_CHANNELS = 64
-PART_BYTES = 16_000_000  # of a part's pixels, once a tap, and gradients
+PART_BYTES = 4_000_000  # of a part's pixels, once a tap, and gradients
 
 
 def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:

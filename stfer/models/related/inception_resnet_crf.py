@@ -210,8 +210,9 @@ class InceptionResNetCRF(nn.Module):
         if self.head == "global":
             x = x.mean((1, 2))
         else:
-            window = (min(8, x.shape[1]), min(8, x.shape[2]))
-            x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
+            # A mean over rows of means over columns, as the pixels that count are a rectangle.
+            for window in ((min(8, x.shape[1]), 1), (1, min(8, x.shape[2]))):
+                x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
         x = Dropout(self.dropout)(x, train=train)
         x = x.reshape(x.shape[0], -1)
         return nn.relu(dense(1000 // self.divide, self.dtype, "dense1")(x))

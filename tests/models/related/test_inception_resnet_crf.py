@@ -49,6 +49,35 @@ def test_the_whole(head, first_dense):
     assert counting.count(variables) == 10_830_608 + first_dense + 7_007 + 119
 
 
+def test_the_flat_head_takes_means_over_eight_by_eight_pixels_of_the_map():
+    model = InceptionResNetCRF(size=139, divide=8, frames=1, stage="network")
+    frames = np.random.default_rng(0).random((2, 1, 139, 139, 3), np.float32)
+    variables = model.init(jax.random.key(0), frames)
+    logits, out = model.apply(variables, frames)
+    last = np.asarray(out["C"][:, 0], np.float64)
+    rows, columns = last.shape[1:3]
+    window_rows, window_columns = min(8, rows), min(8, columns)
+
+    def window(place: int, size: int, side: int) -> slice:
+        start = place - (size - 1) // 2
+        return slice(max(start, 0), min(start + size, side))
+
+    means = np.stack(
+        [
+            last[:, window(i, window_rows, rows), window(j, window_columns, columns)].mean((1, 2))
+            for i in range(rows)
+            for j in range(columns)
+        ],
+        axis=1,
+    )
+    params = jax.tree.map(np.asarray, variables["params"])
+    first, second = params["dense1"], params["logits"]
+    hidden = np.maximum(means.reshape(2, -1) @ first["kernel"] + first["bias"], 0)
+    expected = hidden @ second["kernel"] + second["bias"]
+    assert rows > 1
+    np.testing.assert_allclose(logits[:, 0], expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_each_stage_s_gradients():
     random = np.random.default_rng(0)
     clips = random.random((1, 3, 75, 75, 3)).astype(np.float32)

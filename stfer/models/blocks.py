@@ -186,17 +186,21 @@ def head_of(architecture: "Architecture") -> Head:
 def dense(features: int, dtype: DTypeLike, name: str | None = None) -> nn.Dense:
     """A dense layer with Keras' initial values: Glorot uniform kernel, zero bias."""
     kernel_init = nn.initializers.glorot_uniform()
-    return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, dot_general=_product, name=name)
+    return nn.Dense(
+        features, dtype=dtype, kernel_init=kernel_init, dot_general=_barred_product, name=name
+    )
 
 
-def _product(x: jax.Array, kernel: jax.Array, *where: Any, **how: Any) -> jax.Array:
-    """`lax.dot_general` whose gradient by x is there before the kernel is updated.
+def _barred_product(
+    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any
+) -> jax.Array:
+    """`lax.dot_general` behind a barrier, whose transpose is one over the gradients by x and by the kernel.
 
-    The gradient by x needs the kernel as it was. Without the barrier, which is one of the gradients too, nothing says
-    which comes first, and XLA:CPU keeps a copy of the kernel for it: half a gigabyte of Inception-ResNet's.
+    So an update of the kernel, which waits for its gradient, waits for the gradient by x, too, which reads the kernel
+    as it was. Without it XLA:CPU copies the kernel in each training step: half a gigabyte of Inception-ResNet's.
     """
     x, kernel = lax.optimization_barrier((x, kernel))
-    return lax.dot_general(x, kernel, *where, **how)
+    return lax.dot_general(x, kernel, dimension_numbers, **options)
 
 
 def shared_towers(module: type[nn.Module]) -> type[nn.Module]:

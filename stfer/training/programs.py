@@ -10,9 +10,9 @@ from stfer.storage import freed_memory
 class Program:
     """A jitted function that on a CPU is compiled before its first call, and has room made for each.
 
-    The compiler's memory is given back before the program takes its own, and freed pages are given back before a call
-    that would not find its scratch memory among them (`stfer.storage.freed_memory`). Calls with other shapes than the
-    first one's compile within the call, and have room made for the first one's scratch memory.
+    The compiler's memory is given back before the program takes its own, and each call has its scratch memory found
+    among what was freed (`stfer.storage.freed_memory.make_room`). Calls with other shapes than the first one's compile
+    within the call, and have room made for the first one's scratch memory.
 
     Args:
         jitted: What `jax.jit` or `jax.pmap` returns.

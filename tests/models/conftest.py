@@ -23,7 +23,7 @@ def tiny():
 
 @pytest.fixture
 def small_work_too(monkeypatch):
-    """Let the fast forms take convolutions that are too small to be worth it, an image or so at a time."""
+    """Let the fast forms take convolutions that are too small to be worth it, a few images at a time."""
     lift_limits(monkeypatch)
 
 

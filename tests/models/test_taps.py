@@ -9,12 +9,12 @@ from stfer.models.layers import taps
 from stfer.models.layers.convolution import convolve, plain_convolve
 
 
-# All taps or one, rows and columns left over at the stride, parts of one size, a short last part, one part.
+# One tap and more, rows left over at the stride or not, parts of one size, a short last part, one part.
 @pytest.mark.parametrize(
     ("x_shape", "kernel_shape", "stride", "images"),
     [
         ((4, 6, 7, 5), (1, 1, 5, 3), 1, 2),
-        ((7, 9, 8, 3), (3, 3, 3, 4), 2, 2),
+        ((7, 10, 9, 3), (3, 3, 3, 4), 2, 2),
         ((3, 11, 7, 2), (7, 1, 2, 3), 1, 9),
         ((2, 8, 12, 2), (2, 3, 2, 2), 3, 1),
     ],
@@ -40,8 +40,9 @@ def test_one_tap_or_few_between_many_channels():
         assert taps.pays((10, 73, 73, paying[2]), paying), paying
     for other in ((5, 5, 64, 64), (3, 3, 32, 96), (3, 3, 96, 32)):
         assert not taps.pays((10, 73, 73, other[2]), other), other
-    (size,) = jax.export.symbolic_shape("batch")
+    size, side = jax.export.symbolic_shape("batch, side")
     assert not taps.pays((size, 6, 7, 8), (1, 1, 8, 16))
+    assert not taps.pays((3, side, 7, 8), (1, 1, 8, 16))
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ def slopes(operation, stride):
         ((3, 13, 12, 6), (3, 3, 6, 2), 2, ((3, 3, 6, 2), 2)),  # the stride is kept
         ((3, 7, 12, 6), (1, 7, 6, 2), 1, ((1, 7, 6, 2), 1)),
         ((3, 8, 7, 6), (1, 1, 6, 4), 2, ((1, 1, 6, 4), 2)),
+        ((3, 5, 4, 1), (1, 1, 1, 32), 1, ((1, 1, 1, 32), 1)),
     ],
 )
 def test_a_convolution_takes_it(x_shape, kernel_shape, stride, seen, asked):

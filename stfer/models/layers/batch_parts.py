@@ -1,6 +1,6 @@
 """A batch in parts, in a loop: what a part needs stays in the processor's caches and does not grow with the batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 
 MORE_PARTS = 1.5  # up to so many times the parts, if all are then of one size
+
+
+def can_divide(shape: Sequence[int]) -> bool:
+    """Whether sizes are known: a symbolic one (`jax.export`) may be of any size."""
+    return all(isinstance(size, int) for size in shape)
 
 
 def divide(batch: int, image_bytes: int, part_bytes: int) -> tuple[int, int]:

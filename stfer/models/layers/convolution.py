@@ -181,7 +181,7 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
     if kernel.ndim == 5:
         return _over_windows(_forward, stride, x, kernel)
     if _keeps_stride(kernel.shape, stride):
-        return plain_convolve(x, kernel, stride)
+        return _direct(x, kernel, stride)
     x, kernel = input_at_stride_1(x, kernel.shape, stride), kernel_at_stride_1(kernel, stride)
     if winograd.pays(x.shape, kernel.shape):
         return winograd.convolve(x, kernel)
@@ -190,8 +190,8 @@ def _forward(stride: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """XLA's convolution, or for a 1x1 kernel its matrix product."""
-    if stride == 1 and kernel.shape[:2] == (1, 1):
-        return x @ kernel[0, 0]
+    if kernel.shape[:2] == (1, 1):
+        return x[:, ::stride, ::stride] @ kernel[0, 0]
     return plain_convolve(x, kernel, stride)
 
 
@@ -213,20 +213,20 @@ def _backward(stride: int, x: jax.Array, kernel: jax.Array, gradient: jax.Array)
 
     (x, kernel), pull_back = jax.vjp(rearranged, x, kernel)
     gradient = gradient.reshape(-1, *gradient.shape[-3:])
-    stride = stride if keeps_stride else 1
-    if stride == 1 and winograd.pays(x.shape, kernel.shape):
+    kept = stride if keeps_stride else 1
+    if kept == 1 and winograd.pays(x.shape, kernel.shape):
         return pull_back(winograd.gradients(x, kernel, gradient))
-    (by_x,) = jax.vjp(lambda x: _direct(x, kernel, stride), x)[1](gradient)
-    return pull_back((by_x, _kernel_gradient(x, kernel, gradient, stride)))
+    (by_x,) = jax.vjp(lambda x: _direct(x, kernel, kept), x)[1](gradient)
+    return pull_back((by_x, _kernel_gradient(x, kernel, gradient, kept)))
 
 
 def _kernel_gradient(
     x: jax.Array, kernel: jax.Array, gradient: jax.Array, stride: int
 ) -> jax.Array:
-    if stride == 1 and patches.pays(x.shape, kernel.shape):
-        return patches.kernel_gradient(x, kernel.shape, gradient)
     if taps.pays(x.shape, kernel.shape):
         return taps.kernel_gradient(x, kernel.shape, gradient, stride)
+    if stride == 1 and patches.pays(x.shape, kernel.shape):
+        return patches.kernel_gradient(x, kernel.shape, gradient)
     return jax.vjp(lambda kernel: plain_convolve(x, kernel, stride), kernel)[1](gradient)[0]
 
 

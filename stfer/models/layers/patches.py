@@ -36,8 +36,8 @@ def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
     rows, columns, channels, features = kernel_shape
     if channels > MOST_CHANNELS or features < LEAST_FEATURES:
         return False
-    if not isinstance(x_shape[0], int):
-        return False  # A symbolic batch (`jax.export`) may be of any size.
+    if not batch_parts.can_divide(x_shape):
+        return False
     batch, height, width = x_shape[:3]
     pixels = batch * (height - rows + 1) * (width - columns + 1)
     return pixels * rows * columns * channels * features >= LEAST_PRODUCTS

@@ -77,7 +77,7 @@ def _backward(
 ) -> tuple[jax.Array]:
     """Each window's gradient at its winner's place, added up where windows overlap."""
     x, winner = residuals
-    # Without the barrier XLA computes what the gradient is a sum of again for each place of the window.
+    # Without the barrier XLA takes the sum that the gradient comes from into each place of the window.
     gradient = lax.optimization_barrier(gradient)
     zero, total = jnp.zeros((), gradient.dtype), jnp.zeros((), gradient.dtype)
     for number, place in enumerate(_places(window)):

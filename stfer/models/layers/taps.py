@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from stfer.models.layers import batch_parts
 
-# For larger kernels: with more taps, or fewer channels in or out, XLA's own is as fast or faster.
+# Of kernels larger than 1x1. With more taps, or fewer channels in or out, XLA's own is as fast or faster.
 MOST_TAPS = 9
 LEAST_CHANNELS = 64
 PART_BYTES = 4_000_000  # of a part's pixels, once a tap, and gradients
@@ -21,8 +21,8 @@ PART_BYTES = 4_000_000  # of a part's pixels, once a tap, and gradients
 def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
     """Whether the gradient by such a kernel is faster than XLA's own."""
     rows, columns, *channels = kernel_shape
-    if not isinstance(x_shape[0], int):
-        return False  # A symbolic batch (`jax.export`) may be of any size.
+    if not batch_parts.can_divide(x_shape):
+        return False
     return rows * columns == 1 or (rows * columns <= MOST_TAPS and min(channels) >= LEAST_CHANNELS)
 
 

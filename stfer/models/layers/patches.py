@@ -1,6 +1,6 @@
 """The gradient by a kernel of few channels in and many out, for float32 on a CPU.
 
-XLA's own takes two to three times as long for kernels of 5x5 to 9x9, and as long for 1x1 and 2x2.
+XLA's own takes two to three times as long for kernels of 5x5 to 9x9, and as long for 2x2.
 
 It is a matrix product of the patches that the kernel sees with the gradient of the output, over all pixels of a batch.
 With one channel in, a patch of 9x9 has 81 numbers, so the product is 81 rows by as many columns as there are channels

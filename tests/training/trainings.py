@@ -18,7 +18,7 @@ CONFIG = TrainConfig(
     epochs=2,
     batch_size=6,
     learning_rate=1e-2,
-    adam_epsilon=1e-3,
+    adam_epsilon=1e-2,
     recompute_statistics=True,
 )
 

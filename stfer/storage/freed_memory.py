@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # from malloc.h
-_NEVER = -1  # trims by itself: beyond any size
+_NEVER = -1  # of the threshold above which malloc would trim by itself
 LEAST_BLOCK = 64_000_000  # Bytes; a smaller block that is not found again does not matter.
 LITTLE = 1_000_000  # Bytes that are not worth waiting for.
 MOST_GROWN = 128_000_000  # Bytes that a process may have grown by since the first call after pages were given back.

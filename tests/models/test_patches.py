@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from arrays import assert_float32_close, normal
+from small_work import check_kernel_gradient
 
 from stfer.models.layers import patches
 from stfer.models.layers.convolution import convolve, plain_convolve
@@ -17,20 +18,9 @@ from stfer.models.layers.convolution import convolve, plain_convolve
 def test_the_gradient_by_a_kernel_of_few_channels(
     batch, height, width, kernel_shape, images, monkeypatch
 ):
-    x = normal((batch, height, width, kernel_shape[2]))
-    kernel = jnp.zeros(kernel_shape)
-    value, pull_back = jax.vjp(lambda k: plain_convolve(x, k), kernel)
-    seed = normal(value.shape, 1)
-    parts = []
-
-    def divide(batch, image_bytes, part_bytes):
-        parts.append(-(-batch // images))
-        return parts[-1], images
-
-    monkeypatch.setattr(patches.batch_parts, "divide", divide)
-    found = patches.kernel_gradient(x, kernel_shape, seed)
-    assert_float32_close(found, pull_back(seed)[0])
-    assert parts == [-(-batch // images)]
+    check_kernel_gradient(
+        patches, (batch, height, width, kernel_shape[2]), kernel_shape, images, monkeypatch
+    )
 
 
 def test_first_layers_take_the_gradient_of_patches():

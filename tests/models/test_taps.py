@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from arrays import assert_float32_close, normal
+from small_work import check_kernel_gradient
 
 from stfer.models.layers import taps
 from stfer.models.layers.convolution import convolve, plain_convolve
@@ -20,19 +21,7 @@ from stfer.models.layers.convolution import convolve, plain_convolve
     ],
 )
 def test_the_gradient_by_a_kernel(x_shape, kernel_shape, stride, images, monkeypatch):
-    x, kernel = normal(x_shape), jnp.zeros(kernel_shape)
-    value, pull_back = jax.vjp(lambda k: plain_convolve(x, k, stride), kernel)
-    seed = normal(value.shape, 1)
-    parts = []
-
-    def divide(batch, image_bytes, part_bytes):
-        parts.append(-(-batch // images))
-        return parts[-1], images
-
-    monkeypatch.setattr(taps.batch_parts, "divide", divide)
-    found = taps.kernel_gradient(x, kernel_shape, seed, stride)
-    assert_float32_close(found, pull_back(seed)[0])
-    assert parts == [-(-x_shape[0] // images)]
+    check_kernel_gradient(taps, x_shape, kernel_shape, images, monkeypatch, stride)
 
 
 def test_one_tap_or_few_between_many_channels():

@@ -90,15 +90,20 @@ print(kept // MB, after // MB, (before - _own_bytes()) // MB, *given, fits, smal
 """
 
 
-@pytest.mark.slow
-def test_freed_pages_are_given_back_when_a_process_grows():
+def words_of(script):
+    """What a script prints in a process of its own, whose memory settings end with it."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     if done.returncode == 3:
         pytest.skip("the C library is not glibc")
     assert done.returncode == 0, done.stderr
-    kept, after, freed, *given = done.stdout.split()
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_freed_pages_are_given_back_when_a_process_grows():
+    kept, after, freed, *given = words_of(SCRIPT)
     assert int(kept) > 290
     assert int(after) < 50
     assert int(freed) > 250
@@ -148,13 +153,7 @@ def test_an_unknown_size_of_the_process_is_no_growth(monkeypatch, tmp_path):
 
 def test_a_block_is_found_again_although_small_ones_take_what_lies_around_it():
     """Where glibc finds aligned blocks by itself, from 2.38 on, this shows that `make_room` does no harm."""
-    done = subprocess.run(
-        [sys.executable, "-c", AGAIN], capture_output=True, text=True, check=False
-    )
-    if done.returncode == 3:
-        pytest.skip("the C library is not glibc")
-    assert done.returncode == 0, done.stderr
-    given_back, faults, gap, left = map(int, done.stdout.split())
+    given_back, faults, gap, left = map(int, words_of(AGAIN))
     assert given_back <= 2  # of 20; two blocks where one was freed late
     assert faults < 3 * 200 * MB / 4096
     if tuple(map(int, platform.libc_ver()[1].split("."))) < (2, 38):
